@@ -1,0 +1,209 @@
+/**
+ * Orbweaver's core: domain, ports and engine. It names no scheduler and no archive.
+ *
+ * @packageDocumentation
+ */
+
+// -- errors
+export {
+  AccessDeniedError,
+  BackendProtocolError,
+  BackendUnavailableError,
+  ConfigError,
+  ConflictError,
+  InputError,
+  IntegrityError,
+  JobRejectedError,
+  LeaseHeldError,
+  NoSpaceError,
+  NotFoundError,
+  NotSupportedError,
+  PipelineError,
+  StoreProtocolError,
+  StoreUnavailableError,
+  TransportUnavailableError,
+  formatProblem,
+  isAbort,
+  systemErrorCode,
+} from './errors.js'
+export type { ConfigProblem, ErrorCode, PipelineErrorOptions } from './errors.js'
+
+// -- domain
+export { LEVELS, formatRef, formatResourceRef, levelOf, parentOf } from './domain/archive.js'
+export type {
+  ArchiveRef,
+  AssessorNode,
+  Checksum,
+  ChecksumAlgorithm,
+  FileEntry,
+  Level,
+  ProjectNode,
+  ResourceNode,
+  ResourceRef,
+  ScanNode,
+  ScanQuality,
+  SessionNode,
+  SubjectNode,
+} from './domain/archive.js'
+export { CAUSE_KINDS } from './domain/cause.js'
+export type { CauseKind, Evidence, FailureCause } from './domain/cause.js'
+export { JOB_OUTCOMES, JOB_PHASES, jobId } from './domain/job.js'
+export type {
+  ExitRecord,
+  JobId,
+  JobOutcome,
+  JobPhase,
+  JobSpec,
+  JobStatus,
+  JobUsage,
+  NativeState,
+  StartRecord,
+  WaitingOn,
+} from './domain/job.js'
+export {
+  MAX_LABEL_LENGTH,
+  checkFilePath,
+  checkLabel,
+  filePathProblem,
+  labelProblem,
+  printable,
+  wildcard,
+} from './domain/labels.js'
+export {
+  AssessorProcessor,
+  DO_NOT_RUN_QUALITIES,
+  PASSED_QUALITIES,
+  ProcessorBase,
+  ProjectProcessor,
+  RERUN_QUALITIES,
+  ScanProcessor,
+  SessionProcessor,
+  SubjectProcessor,
+  all,
+  defineProcessor,
+  each,
+  first,
+  last,
+  one,
+  optional,
+} from './domain/processor.js'
+export type {
+  AssessorSelector,
+  CommandContext,
+  ContainerDeclaration,
+  InputDeclaration,
+  InputValue,
+  OutputDeclaration,
+  Processor,
+  ProcessorContext,
+  ProcessorDefinition,
+  ResolvedInput,
+  ResolvedOutput,
+  ScanSelector,
+  ScriptDeclaration,
+  TargetView,
+} from './domain/processor.js'
+export {
+  DEFAULT_REQUIREMENTS,
+  formatClock,
+  formatDuration,
+  formatMemory,
+  parseDuration,
+  parseMemory,
+  parseRequirements,
+} from './domain/requirements.js'
+export type { Requirements, RequirementsInput } from './domain/requirements.js'
+export {
+  ACTIVE_STATES,
+  FINAL_STATES,
+  TASK_STATES,
+  attemptName,
+  canBecome,
+  procTypeOf,
+  sameChecksum,
+  sameContent,
+  taskLabel,
+} from './domain/task.js'
+export type {
+  InputBinding,
+  InputSource,
+  JobRecord,
+  OutputManifest,
+  TaskIdentity,
+  TaskRecord,
+  TaskState,
+} from './domain/task.js'
+
+// -- ports
+export { defineAdapter } from './ports/adapter.js'
+export type { AdapterContext, AdapterDescriptor, AdapterExport, AdapterKind } from './ports/adapter.js'
+export type {
+  BackendCapabilities,
+  BackendLimits,
+  ClusterBackend,
+  Diagnosis,
+  SubmitOutcome,
+} from './ports/cluster-backend.js'
+export type {
+  AssessorChange,
+  AssessorDetail,
+  AssessorInit,
+  Changes,
+  DataStore,
+  FileSink,
+  FileSource,
+  ProjectSnapshot,
+  SnapshotOptions,
+  StoreCapabilities,
+  UploadOptions,
+} from './ports/data-store.js'
+export type {
+  AttemptRow,
+  AttemptStage,
+  BacklogRow,
+  Journal,
+  LeaseHolder,
+  ProjectCursor,
+} from './ports/journal.js'
+export type { CallOptions } from './ports/options.js'
+export type { Clock, LogLevel, Logger, Notification, Notifier } from './ports/services.js'
+export type {
+  CommandResult,
+  CommandRunner,
+  CommandSpec,
+  FileTransfer,
+  ListedFile,
+  Transport,
+} from './ports/transport.js'
+
+// -- job
+export { pathsOf, workspacePaths } from './job/workspace.js'
+export type { WorkspacePaths } from './job/workspace.js'
+
+// -- engine
+export { ALL_STEPS } from './engine/engine.js'
+export type {
+  Engine,
+  EngineEvent,
+  EngineLimits,
+  EngineProject,
+  EngineSettings,
+  EngineTiming,
+  LogChunk,
+  PassSteps,
+  Pause,
+  PlanOptions,
+  RunOptions,
+  RunSummary,
+  TaskView,
+  TryOptions,
+  TryResult,
+  VerifyResult,
+} from './engine/engine.js'
+export type { Action, Decision, Plan, PlanCounts, TraceStep } from './engine/plan.js'
+export { DEFAULT_RETRY, decideRetry, grownRequirements } from './engine/retry.js'
+export type { RetryDecision, RetryPolicy, RetryRule } from './engine/retry.js'
+export type { Selection } from './engine/selection.js'
+
+// -- container
+export { CLOCK, CLUSTER_BACKEND, DATA_STORE, ENGINE, JOURNAL, LOGGER, NOTIFIER, TRANSPORT } from './tokens.js'
