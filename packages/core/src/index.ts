@@ -114,6 +114,26 @@ export {
 } from './domain/requirements.js'
 export type { Requirements, RequirementsInput } from './domain/requirements.js'
 export {
+  definitionProblems,
+  interpreterFor,
+  overrideProblems,
+  resolveProcessor,
+} from './domain/resolve-processor.js'
+export type { ProcessorOverrides, ResolveOptions } from './domain/resolve-processor.js'
+export {
+  assessorSelectorSchema,
+  containerSchema,
+  durationSchema,
+  inputDeclarationSchema,
+  memorySchema,
+  outputDeclarationSchema,
+  requirementsSchema,
+  scanSelectorSchema,
+  walltimeSchema,
+} from './domain/processor-schema.js'
+export { checkSchema, knownWords, nearest } from './domain/problems.js'
+export type { DataPath, DataProblem, SchemaOptions, SchemaResult } from './domain/problems.js'
+export {
   ACTIVE_STATES,
   FINAL_STATES,
   TASK_STATES,
@@ -133,6 +153,8 @@ export type {
   TaskRecord,
   TaskState,
 } from './domain/task.js'
+export { STATUS_VOCABULARIES, stateOfStatusWord, statusWordOf } from './domain/status-words.js'
+export type { StatusVocabulary } from './domain/status-words.js'
 
 // -- ports
 export { defineAdapter } from './ports/adapter.js'
@@ -179,8 +201,21 @@ export type {
 // -- job
 export { pathsOf, workspacePaths } from './job/workspace.js'
 export type { WorkspacePaths } from './job/workspace.js'
+export { containerPaths, parseExitRecord, parseStartRecord, renderJobScript } from './job/job-script.js'
+export type { ContainerRuntime, JobCommands, JobContainer, JobScriptOptions } from './job/job-script.js'
+export { shellProgram, shellQuote, variableNameProblem } from './job/shell-words.js'
 
 // -- engine
+export { Task } from './engine/task.js'
+export { ProjectLoop, ScanLoop, SessionLoop, SubjectLoop } from './engine/loops.js'
+export { createEngine } from './engine/create-engine.js'
+export { decide, ProjectDecider } from './engine/decide.js'
+export type { DecideContext } from './engine/decide.js'
+export type { EngineDeps } from './engine/deps.js'
+export { onNetworkFileSystem, openJournal } from './engine/sqlite-journal.js'
+export { bootId, processStart } from './engine/process-identity.js'
+export { judge } from './domain/verdict.js'
+export type { Verdict, Witnesses } from './domain/verdict.js'
 export { ALL_STEPS } from './engine/engine.js'
 export type {
   Engine,
@@ -205,5 +240,40 @@ export { DEFAULT_RETRY, decideRetry, grownRequirements } from './engine/retry.js
 export type { RetryDecision, RetryPolicy, RetryRule } from './engine/retry.js'
 export type { Selection } from './engine/selection.js'
 
+// -- configuration
+export { PLACEHOLDERS, parseCommand } from './domain/command-template.js'
+export type {
+  CommandItem,
+  CommandTemplate,
+  TemplateNames,
+  TemplateResult,
+} from './domain/command-template.js'
+export {
+  PROCESSOR_ENDINGS,
+  loadProcessorFile,
+  processorFileSchema,
+  processorJsonSchema,
+} from './config/processor-file.js'
+export { SITE_FILE_NAMES, findSiteFile, loadSite } from './config/site.js'
+export type { LoadedSite, SiteAdapter, SiteOptions, SiteProcessor, SiteSummary } from './config/site.js'
+export { siteJsonSchema } from './config/site-schema.js'
+export { parseYaml, readYaml, validateDocument } from './config/yaml-document.js'
+export type { DocumentSource, Validated, YamlDocument } from './config/yaml-document.js'
+
 // -- container
 export { CLOCK, CLUSTER_BACKEND, DATA_STORE, ENGINE, JOURNAL, LOGGER, NOTIFIER, TRANSPORT } from './tokens.js'
+
+// -- runtime
+export { systemClock } from './runtime/clock.js'
+export { plainLogger, silentLogger } from './runtime/logger.js'
+export type { PlainLoggerOptions } from './runtime/logger.js'
+export { silentNotifier } from './runtime/notifier.js'
+
+// -- transport: this machine
+export { createLocalRunner } from './transport/command-runner.js'
+export type { LocalRunnerOptions } from './transport/command-runner.js'
+export { createFolderSink, createFolderSource } from './transport/folder.js'
+export { createLocalTransport } from './transport/local.js'
+export type { LocalTransportOptions } from './transport/local.js'
+export { createLocalFiles, hashFile } from './transport/local-files.js'
+export { fileError } from './transport/system-errors.js'

@@ -130,11 +130,12 @@ export function levelOf(ref: ArchiveRef): Level {
 
 /**
  * One line for people and for hashing, `P/S/E`, `P/S/E/scans/3`, `P/S/E/assessors/L`; a subject's assessor is `P/S/assessors/L`.
- * Labels never contain `/`, so the form is unambiguous.
+ * Labels never contain `/` and never start with `.`, so the form is unambiguous: a subject that is called `assessors`
+ * is written `.assessors`, or its session would look like a result of the project.
  */
 export function formatRef(ref: ArchiveRef): string {
   const parts = [ref.project]
-  if (ref.subject !== undefined) parts.push(ref.subject)
+  if (ref.subject !== undefined) parts.push(ref.subject === 'assessors' ? '.assessors' : ref.subject)
   if (ref.session !== undefined) parts.push(ref.session)
   if (ref.scan !== undefined) parts.push('scans', ref.scan)
   if (ref.assessor !== undefined) parts.push('assessors', ref.assessor)

@@ -74,18 +74,46 @@ export function checkFilePath(path: string): string {
 
 /**
  * Case-blind match with `*` (any run) and `?` (one character), everything else literal: scan types hold brackets and
- * parentheses, so no richer glob language will do.
+ * parentheses, so no richer glob language will do. At worst the product of both lengths, whatever the pattern: a regular
+ * expression made of `*a*a*a*b` takes half a minute on a text of 120 letters.
  */
 export function wildcard(pattern: string): (text: string) => boolean {
-  if (pattern === '*') return () => true
+  if (/^\*+$/.test(pattern)) return () => true
+  const wanted = characters(pattern.toLowerCase())
   if (!/[*?]/.test(pattern)) {
-    const lower = pattern.toLowerCase()
-    return (text) => text.toLowerCase() === lower
+    const whole = pattern.toLowerCase()
+    return (text) => text.toLowerCase() === whole
   }
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*+/g, '.*')
-    .replace(/\?/g, '.')
-  const regex = new RegExp(`^${source}$`, 'is')
-  return (text) => regex.test(text)
+  return (text) => matches(wanted, characters(text.toLowerCase()))
+}
+
+/** By character, so that `?` also stands for one outside the basic plane. */
+function characters(text: string): ArrayLike<string> {
+  return /[\ud800-\udfff]/.test(text) ? Array.from(text) : text
+}
+
+function matches(pattern: ArrayLike<string>, text: ArrayLike<string>): boolean {
+  let at = 0
+  let next = 0
+  // Where to go on when the rest does not fit: after the last star, with one more character given to it.
+  let star = -1
+  let given = 0
+  while (at < text.length) {
+    if (pattern[next] === '*') {
+      star = next
+      given = at
+      next += 1
+    } else if (next < pattern.length && (pattern[next] === '?' || pattern[next] === text[at])) {
+      next += 1
+      at += 1
+    } else if (star >= 0) {
+      given += 1
+      at = given
+      next = star + 1
+    } else {
+      return false
+    }
+  }
+  while (pattern[next] === '*') next += 1
+  return next === pattern.length
 }

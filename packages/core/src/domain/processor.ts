@@ -56,6 +56,11 @@ export interface InputDeclaration {
   readonly optional?: boolean
   /** Only scans that the result chosen for that other (assessor) input was made from. */
   readonly sameScanAs?: string
+  /**
+   * For scan inputs: where the scan itself lacks the resource, take it from the result of that processor on that scan.
+   * So one recipe serves images that arrived as NIfTI and images that `dcm2niix` made.
+   */
+  readonly orFrom?: AssessorSelector
   /** Look in this wider node for matches. Default: the processor's level; for `scan` and `assessor` level, the session. */
   readonly within?: 'session' | 'subject' | 'project'
 }
@@ -195,6 +200,11 @@ export interface ResolvedInput {
   readonly choose: 'one' | 'each' | 'all' | 'first' | 'last' | number
   readonly optional: boolean
   readonly sameScanAs?: string
+  readonly orFrom?: {
+    readonly types: readonly string[]
+    readonly version?: string
+    readonly passed: boolean
+  }
   readonly within?: 'session' | 'subject' | 'project'
 }
 

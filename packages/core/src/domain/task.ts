@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { ArchiveRef, Checksum, FileEntry, ResourceRef } from './archive.js'
 import type { FailureCause } from './cause.js'
+import { MAX_LABEL_LENGTH } from './labels.js'
 
 export const TASK_STATES = [
   'waiting',
@@ -60,6 +61,8 @@ export interface InputBinding {
 export interface InputSource extends ResourceRef {
   /** Globs on file paths in the resource; absent: every file. */
   readonly files?: readonly string[]
+  /** The scan that this result stands for (`orFrom`). The label is made from it, wherever the files come from. */
+  readonly standsFor?: ResourceRef
   /** Scan type or procType, for people and for the job. */
   readonly type?: string
 }
@@ -137,6 +140,7 @@ export function procTypeOf(name: string, version: string): string {
 /**
  * The label that two engines, seeing the same session, both compute.
  * HASH8 is the first 8 hex digits of SHA-256 over the procType and the sorted input references.
+ * Never longer than a label may be: very long names of levels are cut.
  */
 export function taskLabel(procType: string, target: ArchiveRef, inputs: readonly InputBinding[]): string {
   const references = inputs
@@ -147,17 +151,37 @@ export function taskLabel(procType: string, target: ArchiveRef, inputs: readonly
     .digest('hex')
     .slice(0, 8)
   const levels = [target.project, target.subject, target.session].filter((part) => part !== undefined)
-  return [...levels, procType, hash].join('-x-')
+  const label = [...levels, procType, hash].join('-x-')
+  if (Buffer.byteLength(label) <= MAX_LABEL_LENGTH) return label
+  // Very long labels lose their ends. The hash is made of the whole references, so the result is as unique as before.
+  const room = Math.floor((MAX_LABEL_LENGTH - Buffer.byteLength(`-x-${procType}-x-${hash}`)) / levels.length) - 3
+  return [...levels.map((level) => shortened(level, Math.max(room, 4))), procType, hash].join('-x-')
+}
+
+/** At most so many bytes, whole characters, no blank at the end. */
+function shortened(text: string, bytes: number): string {
+  let short = ''
+  for (const character of text) {
+    if (Buffer.byteLength(short + character) > bytes) break
+    short += character
+  }
+  return short.trimEnd()
 }
 
 function formatSource(source: InputSource): string {
-  const { project, subject = '', session = '', scan = '', assessor = '' } = source.node
-  return [project, subject, session, scan, assessor, source.resource, ...(source.files ?? [])].join('/')
+  const { node, resource } = source.standsFor ?? source
+  const { project, subject = '', session = '', scan = '', assessor = '' } = node
+  return [project, subject, session, scan, assessor, resource, ...(source.files ?? [])].join('/')
 }
 
-/** Unique per attempt and free of anything about a person: every user of a cluster sees the queue. */
-export function attemptName(label: string, attempt: number): string {
-  return `ow-${createHash('sha256').update(label).digest('hex').slice(0, 16)}-${attempt}`
+/**
+ * Unique per attempt and free of anything about a person: every user of a cluster sees the queue.
+ *
+ * @param createdAtMs - of the task's record in the archive: a task that was deleted and made again has other jobs
+ */
+export function attemptName(label: string, attempt: number, createdAtMs = 0): string {
+  const hash = createHash('sha256').update(`${label}\n${createdAtMs}`).digest('hex').slice(0, 16)
+  return `ow-${hash}-${attempt}`
 }
 
 /** Same bytes? Compared by checksum where both have the same algorithm, else by size. */

@@ -124,6 +124,8 @@ export interface RunSummary {
   /** Attempts still open (with `until: 'once'`). */
   readonly open: number
   readonly backlog: number
+  /** What hurt single tasks or projects and was left for later; one line each, at most 100. */
+  readonly problems: readonly string[]
   /** The archive or the cluster could not be reached, and work is left waiting for that. */
   readonly away: boolean
 }

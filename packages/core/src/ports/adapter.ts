@@ -34,5 +34,5 @@ export type AdapterExport = AdapterDescriptor | readonly AdapterDescriptor[]
 export function defineAdapter<Schema extends z.ZodObject>(
   descriptor: AdapterDescriptor<Schema>,
 ): AdapterDescriptor {
-  return descriptor as unknown as AdapterDescriptor
+  return descriptor
 }

@@ -1,0 +1,182 @@
+/** How the jobs stand: one question to the scheduler for all of them, then the jobs' own records. */
+
+import type { JobId, JobStatus } from '../domain/job.js'
+import { judge, type Verdict } from '../domain/verdict.js'
+import { isAbort } from '../errors.js'
+import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
+import { pathsOf } from '../job/workspace.js'
+import type { AttemptRow } from '../ports/journal.js'
+import { isAway, withSignal } from './deps.js'
+import { Finisher } from './finish.js'
+import { Launcher } from './launch.js'
+import { readPending, refOf, RunState, type Pending } from './run-state.js'
+
+export class Follower {
+  constructor(
+    private readonly state: RunState,
+    private readonly launcher: Launcher,
+    private readonly finisher: Finisher,
+  ) {}
+
+  reloadOpen(): void {
+    this.state.open.clear()
+    for (const row of this.state.deps.journal.openAttempts(this.state.names))
+      this.state.open.set(row.label, row)
+  }
+
+  /** Ask the scheduler once for all jobs, and act on what it says. */
+  async follow(): Promise<void> {
+    const { clock, settings, backend, journal } = this.state.deps
+    this.state.nextFollowMs = clock.now() + settings.timing.pollMs
+    // Another command may have asked for a cancel, so the journal is read anew; what is in our hands stays.
+    for (const row of journal.openAttempts(this.state.names))
+      if (!this.state.busy.has(row.label)) this.state.open.set(row.label, row)
+    const rows = [...this.state.open.values()].filter(
+      (row) => !this.state.busy.has(row.label) && !this.launcher.isQueued(row.label),
+    )
+    for (const row of rows) if (row.stage === 'staging') this.state.drop(row, 'staging was interrupted')
+    await this.resolveUnsure(rows.filter((row) => row.stage === 'submitting'))
+    for (const row of rows) {
+      if (row.stage !== 'collecting' || !this.state.steps.upload) continue
+      const pending = readPending(row)
+      if (pending !== undefined && pending.notBeforeMs <= clock.now()) this.finisher.conclude(row, pending)
+    }
+    if (!this.state.steps.update) return
+    const submitted = [...this.state.open.values()].filter(
+      (row) => row.stage === 'submitted' && !this.state.busy.has(row.label),
+    )
+    if (submitted.length === 0) return
+    const ids = submitted.flatMap(({ jobId }) => (jobId === undefined ? [] : [jobId]))
+    const statuses =
+      ids.length === 0 ? new Map<JobId, JobStatus>() : await backend.query(ids, withSignal(this.state.signal))
+    await this.judgeAll(submitted, statuses)
+    this.state.cameBack()
+  }
+
+  /** A submit whose answer was lost: ask by name before anything else. */
+  private async resolveUnsure(rows: readonly AttemptRow[]): Promise<void> {
+    const { backend, logger } = this.state.deps
+    if (rows.length === 0) return
+    const found = await backend.find(
+      rows.map(({ name }) => name),
+      withSignal(this.state.signal),
+    )
+    for (const row of rows) {
+      const id = found.get(row.name)
+      if (id === undefined && !(await this.launcher.hasBegun(row))) {
+        logger.log('info', `the scheduler does not know ${row.name}: it is submitted again`, {
+          label: row.label,
+        })
+        this.state.drop(row, 'the submit did not reach the scheduler')
+      } else {
+        await this.launcher.accepted(row, id, refOf(row), undefined)
+      }
+    }
+  }
+
+  private async judgeAll(
+    rows: readonly AttemptRow[],
+    statuses: ReadonlyMap<JobId, JobStatus>,
+  ): Promise<void> {
+    const { transport, clock, settings } = this.state.deps
+    const statusOf = (row: AttemptRow): JobStatus | undefined =>
+      row.jobId === undefined ? undefined : statuses.get(row.jobId)
+    const ended = rows.filter((row) => {
+      const phase = statusOf(row)?.phase
+      return phase === undefined || phase === 'finished' || phase === 'unknown'
+    })
+    const texts = await transport.files.readMany(
+      ended.flatMap(({ workspace }) => [pathsOf(workspace).exit, pathsOf(workspace).started]),
+      withSignal(this.state.signal),
+    )
+    const nowMs = clock.now()
+    const live: Promise<void>[] = []
+    for (const row of rows) {
+      const status = statusOf(row)
+      const paths = pathsOf(row.workspace)
+      const exit = parseExitRecord(texts.get(paths.exit) ?? '')
+      const start = parseStartRecord(texts.get(paths.started) ?? '')
+      const missingSinceMs = status === undefined ? (row.missingSinceMs ?? nowMs) : undefined
+      const verdict = judge({
+        status,
+        exit: exit?.name === row.name ? exit : undefined,
+        start: start?.name === row.name ? start : undefined,
+        missingForMs: missingSinceMs === undefined ? undefined : nowMs - missingSinceMs,
+        graceMs: settings.timing.graceMs,
+        cancelAsked: row.cancelAsked,
+        nowMs,
+      })
+      if (verdict.kind === 'queued' || verdict.kind === 'running' || verdict.kind === 'unclear') {
+        const { missingSinceMs: _before, ...seen } = row
+        const next = missingSinceMs === undefined ? seen : { ...row, missingSinceMs }
+        if (row.missingSinceMs !== missingSinceMs) this.state.save(next)
+        if (verdict.kind !== 'unclear') {
+          live.push(
+            this.state
+              .writes(() => this.noteLive(next, status, verdict))
+              .catch((error: unknown) => {
+                if (isAbort(error) || isAway(error)) throw error
+                this.state.problem(`task ${row.label}`, error)
+              }),
+          )
+        }
+        continue
+      }
+      const usage = status?.usage
+      const peakMemoryBytes = usage?.peakMemoryBytes ?? exit?.peakMemoryBytes
+      const startedAtMs = status?.startedAtMs ?? (exit === undefined ? undefined : exit.startedAt * 1000)
+      const endedAtMs = status?.endedAtMs ?? (exit === undefined ? undefined : exit.endedAt * 1000)
+      const elapsedSeconds =
+        usage?.elapsedSeconds ??
+        (startedAtMs === undefined || endedAtMs === undefined ? undefined : (endedAtMs - startedAtMs) / 1000)
+      const cpuSeconds = usage?.cpuSeconds ?? exit?.cpuSeconds
+      const node = exit?.host ?? status?.nodes?.[0]
+      const exitCode = exit?.exitCode ?? status?.exitCode
+      const pending: Pending = {
+        verdict,
+        uploadFailures: 0,
+        notBeforeMs: 0,
+        job: {
+          ...(peakMemoryBytes !== undefined && { peakMemoryBytes }),
+          ...(startedAtMs !== undefined && { startedAtMs }),
+          ...(endedAtMs !== undefined && { endedAtMs }),
+          ...(elapsedSeconds !== undefined && { elapsedSeconds }),
+          ...(cpuSeconds !== undefined && { cpuSeconds }),
+          ...(node !== undefined && { node }),
+          ...(exitCode !== undefined && { exitCode }),
+        },
+      }
+      // The verdict is kept: a scheduler forgets its jobs, and sending may take days when the archive is away.
+      const collecting = { ...row, stage: 'collecting' as const, result: JSON.stringify(pending) }
+      this.state.save(collecting)
+      if (this.state.steps.upload) this.finisher.conclude(collecting, pending)
+    }
+    await Promise.all(live)
+  }
+
+  private async noteLive(
+    row: AttemptRow,
+    status: JobStatus | undefined,
+    verdict: Extract<Verdict, { kind: 'queued' | 'running' }>,
+  ): Promise<void> {
+    const { logger } = this.state.deps
+    const ref = refOf(row)
+    if (verdict.kind === 'queued' && verdict.neverRuns) {
+      logger.log('warn', `job ${row.jobId ?? row.name} will never run as it was asked for: ${verdict.note}`, {
+        label: row.label,
+      })
+    }
+    const node = status?.nodes?.[0]
+    await this.launcher.writeState(
+      row,
+      ref,
+      verdict.kind,
+      verdict.kind === 'queued' ? `waits in the queue: ${verdict.note}` : 'running',
+      undefined,
+      {
+        ...(status?.startedAtMs !== undefined && { startedAtMs: status.startedAtMs }),
+        ...(node !== undefined && { node }),
+      },
+    )
+  }
+}

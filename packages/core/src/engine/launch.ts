@@ -1,0 +1,363 @@
+/** How an attempt begins: staged, journaled, handed to the scheduler, and never twice. */
+
+import type { ArchiveRef } from '../domain/archive.js'
+import type { JobId, JobSpec } from '../domain/job.js'
+import type { Processor } from '../domain/processor.js'
+import { attemptName, type JobRecord, type TaskRecord, type TaskState } from '../domain/task.js'
+import { isAbort } from '../errors.js'
+import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
+import { pathsOf, workspacePaths } from '../job/workspace.js'
+import type { AttemptRow } from '../ports/journal.js'
+import { isAway, messageOf, withSignal } from './deps.js'
+import type { EngineProject } from './engine.js'
+import { Finisher } from './finish.js'
+import type { Decision } from './plan.js'
+import { grownRequirements } from './retry.js'
+import { DROPPED, RunState } from './run-state.js'
+import { stage, type Staged } from './stage.js'
+
+/** Largest batch handed to the scheduler in one call. */
+const SUBMIT_BATCH = 500
+/** Wait after "not now" from the scheduler. */
+const LATER_MS = 60_000
+
+interface Waiting {
+  readonly row: AttemptRow
+  readonly staged: Staged
+  readonly ref: ArchiveRef
+}
+
+export class Launcher {
+  constructor(
+    private readonly state: RunState,
+    private readonly finisher: Finisher,
+  ) {}
+
+  submitQueue: Waiting[] = []
+
+  private submitting: Promise<void> | undefined
+
+  stagingCount = 0
+
+  planning = false
+
+  start(project: EngineProject, processor: Processor, decision: Decision): void {
+    const { journal, clock, settings } = this.state.deps
+    const { task } = decision
+    if (task === undefined) return
+    const { subject, session } = task.ref
+    // The journal may remember more than the archive does: an assessor that was deleted starts again, its old jobs do not.
+    const [last] = journal.attemptsOf(task.label)
+    const spent = last === undefined || last.result?.startsWith(DROPPED) === true ? 0 : last.attempt
+    const attempt = Math.max(decision.attempt ?? 1, spent + 1)
+    const before = journal.getAttempt(task.label, attempt)
+    const row: AttemptRow = {
+      label: task.label,
+      attempt,
+      name: attemptName(task.label, attempt),
+      project: project.id,
+      ...(subject !== undefined && { subject }),
+      ...(session !== undefined && { session }),
+      procType: processor.procType,
+      stage: 'staging',
+      workspace: workspacePaths(settings.workRoot, project.id, task.label, attempt).root,
+      cancelAsked: false,
+      createdAtMs: clock.now(),
+    }
+    this.state.save(row)
+    journal.removeBacklog([task.label])
+    this.stagingCount += 1
+    this.state.work(task.label, async () => {
+      await this.state
+        .transfers(() => this.stageAttempt(row, processor, decision, before))
+        .finally(() => {
+          this.stagingCount -= 1
+        })
+      await this.submitNow(false)
+    })
+  }
+
+  private async stageAttempt(
+    begun: AttemptRow,
+    processor: Processor,
+    decision: Decision,
+    before: AttemptRow | undefined,
+  ): Promise<void> {
+    const { store, backend, transport, settings } = this.state.deps
+    const { task } = decision
+    if (task === undefined) return
+    this.state.signal.throwIfAborted()
+    let row = begun
+    try {
+      const detail = await this.state.records.ensure(
+        decision,
+        processor.params,
+        'ready',
+        decision.reason,
+        this.state.signal,
+      )
+      if (detail.record === undefined) return this.state.drop(row, 'made elsewhere')
+      const state = detail.record.state
+      if (!detail.created && decision.from === undefined && state !== 'ready')
+        return this.state.drop(row, 'made by another engine')
+      if (detail.created) this.state.announce(decision, 'ready', decision.reason, 0)
+      if (decision.action === 'rerun' || (state !== 'ready' && state !== 'failed')) {
+        await this.state.records.write(
+          task.ref,
+          (now) =>
+            withoutOutcome({
+              ...now,
+              state: 'ready',
+              reason: decision.reason,
+              ...(decision.action === 'rerun' && { failures: {} }),
+            }),
+          { signal: this.state.signal, ...(decision.action === 'rerun' && { quality: '' }) },
+        )
+      }
+      row = { ...row, name: attemptName(row.label, row.attempt, detail.record.createdAtMs) }
+      this.state.save(row)
+      const paths = pathsOf(row.workspace)
+      if (
+        before?.name !== row.name &&
+        (await transport.files.exists(paths.root, withSignal(this.state.signal)))
+      ) {
+        // The journal does not know this folder, so it was deleted or never written: a job may exist.
+        const found = await backend.find([row.name], withSignal(this.state.signal))
+        const id = found.get(row.name)
+        if (id !== undefined || (await this.hasBegun(row))) {
+          return this.accepted({ ...row, stage: 'submitting' }, id, task.ref, undefined)
+        }
+      }
+      const requirements = grownRequirements(processor.requirementsFor(task), detail.record, settings.retry)
+      const staged = await stage(
+        store,
+        transport.files,
+        {
+          processor,
+          task,
+          attempt: row.attempt,
+          name: row.name,
+          requirements,
+          paths,
+          ...(settings.containerRuntime !== undefined && { containerRuntime: settings.containerRuntime }),
+        },
+        this.state.signal,
+      )
+      this.state.emit({ kind: 'staging', label: task.label, bytes: staged.bytes, files: staged.files })
+      this.submitQueue.push({ row, staged, ref: task.ref })
+    } catch (error) {
+      if (isAbort(error) || this.state.signal.aborted) throw error
+      if (isAway(error)) {
+        this.state.drop(row, messageOf(error))
+        throw error
+      }
+      await this.finisher.fail(
+        row,
+        task.ref,
+        {
+          kind: 'staging',
+          summary: `The inputs could not be staged: ${messageOf(error)}`,
+          evidence: [{ source: 'engine', atMs: this.state.deps.clock.now(), text: messageOf(error) }],
+        },
+        {},
+      )
+    }
+  }
+
+  /** Hand what is staged to the scheduler. With arrays, wait for a good batch unless `all`. */
+  async submitNow(all: boolean): Promise<void> {
+    const { backend } = this.state.deps
+    while (this.submitting !== undefined) await this.submitting
+    const gather = backend.capabilities.arrays && !all && (this.planning || this.stagingCount > 1)
+    if (this.submitQueue.length === 0 || (gather && this.submitQueue.length < SUBMIT_BATCH)) return
+    this.submitting = this.submitBatches().finally(() => {
+      this.submitting = undefined
+    })
+    await this.submitting
+  }
+
+  private async submitBatches(): Promise<void> {
+    const { backend, clock } = this.state.deps
+    while (this.submitQueue.length > 0) {
+      this.state.signal.throwIfAborted()
+      const batch = this.submitQueue
+        .splice(0, SUBMIT_BATCH)
+        .map((item) => ({ ...item, row: { ...item.row, stage: 'submitting' as const } }))
+      for (const { row } of batch) this.state.save(row)
+      const specs: JobSpec[] = batch.map(({ staged }) => staged.spec)
+      // An error here leaves the rows in `submitting`: the next look asks the scheduler for their names.
+      const outcomes = await backend.submit(specs, withSignal(this.state.signal))
+      await Promise.all(
+        batch.map(async ({ row, staged, ref }, index) => {
+          const outcome = outcomes[index]
+          if (outcome === undefined) return
+          switch (outcome.kind) {
+            case 'accepted':
+              return this.accepted(row, outcome.id, ref, staged)
+            case 'refused':
+              return this.finisher.fail(
+                row,
+                ref,
+                {
+                  kind: 'rejected',
+                  summary: `The scheduler refused the job: ${outcome.error.message}`,
+                  evidence: [{ source: 'queue', atMs: clock.now(), text: outcome.error.message }],
+                },
+                {},
+              )
+            case 'later':
+              return this.state.drop(row, outcome.reason, clock.now() + LATER_MS)
+          }
+        }),
+      )
+    }
+  }
+
+  /** The scheduler has the job. Journal first, archive second: a crash in between costs nothing. */
+  async accepted(
+    row: AttemptRow,
+    id: JobId | undefined,
+    ref: ArchiveRef,
+    staged: Staged | undefined,
+  ): Promise<void> {
+    const { clock } = this.state.deps
+    const submitted: AttemptRow = {
+      ...row,
+      stage: 'submitted',
+      ...(id !== undefined && { jobId: id }),
+      submittedAtMs: row.submittedAtMs ?? clock.now(),
+    }
+    this.state.save(submitted)
+    this.state.totals.submitted += 1
+    await this.writeState(submitted, ref, 'queued', `submitted as job ${id ?? row.name}`, staged?.spec)
+  }
+
+  /** Bring the archive's record in line with a live attempt. */
+  async writeState(
+    row: AttemptRow,
+    ref: ArchiveRef,
+    state: 'queued' | 'running',
+    reason: string,
+    spec?: JobSpec,
+    more: Partial<JobRecord> = {},
+  ): Promise<void> {
+    const { backend } = this.state.deps
+    let from: TaskState | undefined
+    let stopped = false
+    const record = await this.state.records.write(
+      ref,
+      (now) => {
+        if (now.state === 'cancelled') {
+          stopped = true
+          return undefined
+        }
+        if (now.state === state && now.attempt === row.attempt && now.job?.name === row.name) return undefined
+        from = now.state
+        const requirements = spec?.requirements
+        const job: JobRecord = {
+          ...(now.job?.name === row.name ? now.job : {}),
+          name: row.name,
+          ...(row.jobId !== undefined && { id: row.jobId }),
+          backend: backend.name,
+          workspace: row.workspace,
+          ...(row.submittedAtMs !== undefined && { submittedAtMs: row.submittedAtMs }),
+          ...(requirements !== undefined && {
+            memoryBytes: requirements.memoryBytes,
+            walltimeSeconds: requirements.walltimeSeconds,
+            cpus: requirements.cpus,
+          }),
+          ...more,
+        }
+        // From `ready` or `failed` a job that already runs was queued for a moment nobody saw.
+        return withoutOutcome({
+          ...now,
+          state: now.state === 'failed' ? 'ready' : state,
+          reason,
+          attempt: row.attempt,
+          job,
+        })
+      },
+      { signal: this.state.signal },
+    )
+    if (record?.state === 'ready') {
+      await this.writeState(row, ref, state, reason, spec, more)
+      return
+    }
+    if (record === undefined || stopped) {
+      // Deleted or cancelled in the archive by a person while we were not looking.
+      if (row.jobId !== undefined) await backend.cancel([row.jobId], withSignal(this.state.signal))
+      if (record === undefined) this.state.remind(row, 0)
+      this.state.close(row, record === undefined ? 'the assessor was deleted' : 'cancelled')
+      return
+    }
+    if (from !== undefined && record.state === state) {
+      this.state.emit({
+        kind: 'task',
+        label: row.label,
+        ref,
+        processor: row.procType,
+        from,
+        to: state,
+        reason,
+        attempt: row.attempt,
+      })
+    }
+  }
+
+  /** The archive says that an attempt is under way, and the journal does not know it (it was deleted). */
+  async adopt(project: string, decision: Decision): Promise<void> {
+    const { store, backend, settings, logger, clock } = this.state.deps
+    const { task } = decision
+    if (task === undefined || this.state.busy.has(task.label)) return
+    const { record } = await store.readAssessor(task.ref, withSignal(this.state.signal))
+    if (record === undefined || record.job === undefined) return
+    const { job } = record
+    if (
+      job.backend !== backend.name ||
+      !job.workspace.startsWith(`${settings.workRoot.replace(/\/+$/, '')}/`)
+    ) {
+      logger.log(
+        'info',
+        `task ${task.label} is under way elsewhere (${job.backend}, ${job.workspace}); left alone`,
+      )
+      return
+    }
+    const { subject, session } = task.ref
+    const row: AttemptRow = {
+      label: task.label,
+      attempt: record.attempt,
+      name: job.name,
+      project,
+      ...(subject !== undefined && { subject }),
+      ...(session !== undefined && { session }),
+      procType: decision.procType,
+      stage: 'submitted',
+      ...(job.id !== undefined && { jobId: job.id as JobId }),
+      workspace: job.workspace,
+      ...(job.submittedAtMs !== undefined && { submittedAtMs: job.submittedAtMs }),
+      cancelAsked: false,
+      createdAtMs: clock.now(),
+    }
+    this.state.save(row)
+  }
+
+  isQueued(label: string): boolean {
+    return this.submitQueue.some(({ row }) => row.label === label)
+  }
+
+  /** Whether the job of this attempt has left a record of its own in the workspace. */
+  async hasBegun(row: AttemptRow): Promise<boolean> {
+    const { started, exit } = pathsOf(row.workspace)
+    const texts = await this.state.deps.transport.files.readMany(
+      [started, exit],
+      withSignal(this.state.signal),
+    )
+    const records = [parseStartRecord(texts.get(started) ?? ''), parseExitRecord(texts.get(exit) ?? '')]
+    return records.some((record) => record?.name === row.name)
+  }
+}
+
+function withoutOutcome(record: TaskRecord): TaskRecord {
+  const { cause: _cause, retryAtMs: _retryAtMs, ...rest } = record
+  return rest
+}
