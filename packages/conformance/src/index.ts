@@ -1,0 +1,32 @@
+/**
+ * The conformance kit: contract suites for backends, stores, transports and journals.
+ *
+ * @packageDocumentation
+ */
+
+export { shellCommand } from './backend/behaviour.js'
+export { clusterBackendSuite } from './backend/suite.js'
+export { listClaims } from './list-claims.js'
+export { dataStoreSuite } from './store/suite.js'
+export { journalSuite } from './journal/suite.js'
+export { transportSuite } from './transport/suite.js'
+export type { ClaimInfo, Port, SuiteOptions, TestUi } from './claims.js'
+export type {
+  BackendHarness,
+  BackendLab,
+  JobBehaviour,
+  JournalHarness,
+  JournalLab,
+  StoreHarness,
+  StoreLab,
+  TransportHarness,
+  TransportLab,
+} from './harness.js'
+export type {
+  SeedFiles,
+  SeedProject,
+  SeedResources,
+  SeedScan,
+  SeedSession,
+  SeedSubject,
+} from '@orbweaver/core/testing'

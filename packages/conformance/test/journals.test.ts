@@ -1,0 +1,33 @@
+import type { LeaseHolder } from '@orbweaver/core'
+import { InMemoryJournal } from '@orbweaver/core/testing'
+import { journalSuite } from '@orbweaver/conformance'
+
+describe('the in-memory journal', () => {
+  journalSuite({
+    async create() {
+      const running = new Set([1, 2])
+      const journal = new InMemoryJournal({
+        isRunning: ({ host, pid }) => (host === 'here' ? running.has(pid) : undefined),
+      })
+      const pids = { this: 1, living: 2, dead: 3, 'other-host': 4 }
+      return {
+        journal,
+        reopen: async () => journal.reopen(),
+        async holder(kind, heartbeatMs): Promise<LeaseHolder> {
+          return {
+            host: kind === 'other-host' ? 'far away' : 'here',
+            pid: pids[kind],
+            processStart: `start of ${kind}`,
+            bootId: 'boot',
+            sinceMs: 0,
+            heartbeatMs,
+            purpose: 'run',
+          }
+        },
+        async dispose() {
+          journal.close()
+        },
+      }
+    },
+  })
+})
