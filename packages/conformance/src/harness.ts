@@ -109,7 +109,7 @@ export interface StoreHarness {
   readonly seedsHidden?: boolean
   /**
    * Size of the large file, and how much the memory of this process may grow while it is sent and fetched.
-   * Default 64 MiB and 48 MiB. `undefined` growth: not measured, for stores that live in memory.
+   * Default 64 MiB and 56 MiB. `undefined` growth: not measured, for stores that live in memory.
    */
   readonly largeFile?: { readonly bytes: number; readonly maxGrowthBytes: number | undefined }
   /** Files of the claim on many small files. Default 300. */

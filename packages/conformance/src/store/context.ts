@@ -70,7 +70,7 @@ export class StoreContext {
   }
   get largeFile(): { readonly bytes: number; readonly maxGrowthBytes: number | undefined } {
     const mebibyte = 1024 ** 2
-    return this.#harness.largeFile ?? { bytes: 64 * mebibyte, maxGrowthBytes: 48 * mebibyte }
+    return this.#harness.largeFile ?? { bytes: 64 * mebibyte, maxGrowthBytes: 56 * mebibyte }
   }
   get manyFiles(): number {
     return this.#harness.manyFiles ?? 300

@@ -28,7 +28,7 @@ export class TransportContext {
   }
   get largeFile(): { readonly bytes: number; readonly maxGrowthBytes: number | undefined } {
     const mebibyte = 1024 ** 2
-    return this.#harness.largeFile ?? { bytes: 64 * mebibyte, maxGrowthBytes: 48 * mebibyte }
+    return this.#harness.largeFile ?? { bytes: 64 * mebibyte, maxGrowthBytes: 56 * mebibyte }
   }
 
   /** A path on the far side. */

@@ -209,12 +209,17 @@ export const files: Chapter<TransportContext> = {
       const entry = entryOf('a.txt', 'first and second')
       let resume: () => void = () => undefined
       const written = new Promise<void>((resolve) => (resume = resolve))
+      let tell: () => void = () => undefined
+      const underWay = new Promise<void>((resolve) => (tell = resolve))
       async function* pieces(): AsyncGenerator<Buffer> {
         yield Buffer.from('first ')
+        tell() // the first piece was taken, and more is wanted
         await written
         yield Buffer.from('and second')
       }
-      const write = lab.files.write(lab.path('a.txt'), Readable.from(pieces(), { objectMode: false }), entry)
+      const content = Readable.from(pieces(), { objectMode: false, highWaterMark: 1 })
+      const write = lab.files.write(lab.path('a.txt'), content, entry)
+      await underWay
       expect(await lab.listing()).to.deep.equal([])
       resume()
       await write

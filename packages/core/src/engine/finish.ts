@@ -10,8 +10,8 @@ import { pathsOf } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
 import { clearStale, collectLogs, findOutputs, uploadVerified } from './collect.js'
 import { isAway, messageOf, withSignal } from './deps.js'
-import { decideRetry } from './retry.js'
-import { refOf, RunState, type Pending } from './run-state.js'
+import { decideRetry, type RetryDecision } from './retry.js'
+import { refOf, UPLOAD_FAILED, type Pending, type RunState } from './run-state.js'
 
 /** Lines of a log kept as evidence. */
 const LOG_TAIL_BYTES = 2_000
@@ -161,7 +161,11 @@ export class Finisher {
   async fail(row: AttemptRow, ref: ArchiveRef, cause: FailureCause, job: Partial<JobRecord>): Promise<void> {
     const { settings, clock, notifier } = this.state.deps
     const record = await this.state.records.get(ref, this.state.signal)
-    const retry = decideRetry(cause, record?.failures ?? {}, settings.retry)
+    // Sending the results has been tried often enough by now, and running the job again would not help that.
+    const retry: RetryDecision =
+      cause.kind === 'upload'
+        ? { again: false, reason: 'the results are kept; `retry` sends them again' }
+        : decideRetry(cause, record?.failures ?? {}, settings.retry)
     const retryAtMs = retry.again ? clock.now() + retry.delaySeconds * 1000 : undefined
     await this.saveLogs(row, ref)
     const counted = retry.again ? retry.countsAs : cause.kind
@@ -179,7 +183,7 @@ export class Finisher {
     if (retryAtMs !== undefined && written !== undefined) {
       this.state.remind(row, retryAtMs)
     }
-    this.state.close(row, `failed: ${cause.kind}`)
+    this.state.close(row, cause.kind === 'upload' ? UPLOAD_FAILED : `failed: ${cause.kind}`)
     void this.state.tell(() =>
       notifier.notify({ kind: 'task-failed', label: row.label, cause: cause.kind, final: !retry.again }),
     )

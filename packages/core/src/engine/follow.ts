@@ -9,7 +9,7 @@ import type { AttemptRow } from '../ports/journal.js'
 import { isAway, withSignal } from './deps.js'
 import { Finisher } from './finish.js'
 import { Launcher } from './launch.js'
-import { readPending, refOf, RunState, type Pending } from './run-state.js'
+import { readPending, refOf, type Pending, type RunState } from './run-state.js'
 
 export class Follower {
   constructor(
@@ -38,6 +38,7 @@ export class Follower {
     await this.resolveUnsure(rows.filter((row) => row.stage === 'submitting'))
     for (const row of rows) {
       if (row.stage !== 'collecting' || !this.state.steps.upload) continue
+      if (this.state.hurt.has(row.label) && this.state.options.until !== 'forever') continue
       const pending = readPending(row)
       if (pending !== undefined && pending.notBeforeMs <= clock.now()) this.finisher.conclude(row, pending)
     }

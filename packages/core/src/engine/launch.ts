@@ -2,19 +2,27 @@
 
 import type { ArchiveRef } from '../domain/archive.js'
 import type { JobId, JobSpec } from '../domain/job.js'
+import type { FailureCause } from '../domain/cause.js'
 import type { Processor } from '../domain/processor.js'
-import { attemptName, type JobRecord, type TaskRecord, type TaskState } from '../domain/task.js'
+import type { Requirements } from '../domain/requirements.js'
+import {
+  attemptName,
+  type JobRecord,
+  type TaskIdentity,
+  type TaskRecord,
+  type TaskState,
+} from '../domain/task.js'
 import { isAbort } from '../errors.js'
 import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
 import { pathsOf, workspacePaths } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
 import { isAway, messageOf, withSignal } from './deps.js'
 import type { EngineProject } from './engine.js'
-import { Finisher } from './finish.js'
+import type { Finisher } from './finish.js'
 import type { Decision } from './plan.js'
 import { grownRequirements } from './retry.js'
-import { DROPPED, RunState } from './run-state.js'
-import { stage, type Staged } from './stage.js'
+import { DROPPED, UPLOAD_FAILED, type RunState } from './run-state.js'
+import { stage, type Staged, type StageTask } from './stage.js'
 
 /** Largest batch handed to the scheduler in one call. */
 const SUBMIT_BATCH = 500
@@ -65,11 +73,11 @@ export class Launcher {
       createdAtMs: clock.now(),
     }
     this.state.save(row)
-    journal.removeBacklog([task.label])
+    this.state.reminders.remove([task.label])
     this.stagingCount += 1
     this.state.work(task.label, async () => {
       await this.state
-        .transfers(() => this.stageAttempt(row, processor, decision, before))
+        .transfers(() => this.stageAttempt(row, processor, decision, before, last))
         .finally(() => {
           this.stagingCount -= 1
         })
@@ -82,86 +90,105 @@ export class Launcher {
     processor: Processor,
     decision: Decision,
     before: AttemptRow | undefined,
+    last: AttemptRow | undefined,
   ): Promise<void> {
-    const { store, backend, transport, settings } = this.state.deps
+    const { backend, transport, settings } = this.state.deps
     const { task } = decision
     if (task === undefined) return
     this.state.signal.throwIfAborted()
-    let row = begun
     try {
-      const detail = await this.state.records.ensure(
-        decision,
-        processor.params,
-        'ready',
-        decision.reason,
-        this.state.signal,
-      )
-      if (detail.record === undefined) return this.state.drop(row, 'made elsewhere')
-      const state = detail.record.state
-      if (!detail.created && decision.from === undefined && state !== 'ready')
-        return this.state.drop(row, 'made by another engine')
-      if (detail.created) this.state.announce(decision, 'ready', decision.reason, 0)
-      if (decision.action === 'rerun' || (state !== 'ready' && state !== 'failed')) {
-        await this.state.records.write(
-          task.ref,
-          (now) =>
-            withoutOutcome({
-              ...now,
-              state: 'ready',
-              reason: decision.reason,
-              ...(decision.action === 'rerun' && { failures: {} }),
-            }),
-          { signal: this.state.signal, ...(decision.action === 'rerun' && { quality: '' }) },
-        )
-      }
-      row = { ...row, name: attemptName(row.label, row.attempt, detail.record.createdAtMs) }
+      const record = await this.readied(begun, processor, decision)
+      if (record === undefined) return
+      const row = { ...begun, name: attemptName(begun.label, begun.attempt, record.createdAtMs) }
       this.state.save(row)
+      if (last?.result === UPLOAD_FAILED && (await this.hasBegun(last))) {
+        // The job did its work; only its results never reached the archive. They are sent again, it is not run again.
+        this.state.close(row, `${DROPPED}the results of attempt ${last.attempt} are sent again`)
+        const { result: _result, closedAtMs: _closedAtMs, ...again } = last
+        this.state.save({ ...again, stage: 'submitted' })
+        return
+      }
       const paths = pathsOf(row.workspace)
-      if (
-        before?.name !== row.name &&
-        (await transport.files.exists(paths.root, withSignal(this.state.signal)))
-      ) {
+      const unknown = before?.name !== row.name
+      if (unknown && (await transport.files.exists(paths.root, withSignal(this.state.signal)))) {
         // The journal does not know this folder, so it was deleted or never written: a job may exist.
         const found = await backend.find([row.name], withSignal(this.state.signal))
         const id = found.get(row.name)
         if (id !== undefined || (await this.hasBegun(row))) {
-          return this.accepted({ ...row, stage: 'submitting' }, id, task.ref, undefined)
+          await this.accepted({ ...row, stage: 'submitting' }, id, task.ref, undefined)
+          return
         }
       }
-      const requirements = grownRequirements(processor.requirementsFor(task), detail.record, settings.retry)
-      const staged = await stage(
-        store,
-        transport.files,
-        {
-          processor,
-          task,
-          attempt: row.attempt,
-          name: row.name,
-          requirements,
-          paths,
-          ...(settings.containerRuntime !== undefined && { containerRuntime: settings.containerRuntime }),
-        },
-        this.state.signal,
-      )
-      this.state.emit({ kind: 'staging', label: task.label, bytes: staged.bytes, files: staged.files })
-      this.submitQueue.push({ row, staged, ref: task.ref })
+      const requirements = grownRequirements(processor.requirementsFor(task), record, settings.retry)
+      await this.stageInputs(row, processor, task, requirements)
     } catch (error) {
-      if (isAbort(error) || this.state.signal.aborted) throw error
-      if (isAway(error)) {
-        this.state.drop(row, messageOf(error))
-        throw error
-      }
-      await this.finisher.fail(
-        row,
-        task.ref,
-        {
-          kind: 'staging',
-          summary: `The inputs could not be staged: ${messageOf(error)}`,
-          evidence: [{ source: 'engine', atMs: this.state.deps.clock.now(), text: messageOf(error) }],
-        },
-        {},
-      )
+      if (isAway(error)) this.state.drop(begun, messageOf(error))
+      throw error
     }
+  }
+
+  /** The task's record in the archive, made if need be, in state `ready` or `failed`. Undefined: it is not ours to run. */
+  private async readied(
+    row: AttemptRow,
+    processor: Processor,
+    decision: Decision,
+  ): Promise<TaskRecord | undefined> {
+    const { task } = decision
+    const { records, signal } = this.state
+    const { node, record, created } = await records.ensure(
+      decision,
+      processor.params,
+      'ready',
+      decision.reason,
+      signal,
+    )
+    const foreign =
+      record === undefined || (!created && decision.from === undefined && record.state !== 'ready')
+    if (foreign || task === undefined) {
+      this.state.drop(row, `made elsewhere, and ${node.state ?? node.statusWord} by now`)
+      return undefined
+    }
+    if (created) this.state.announce(decision, 'ready', decision.reason, 0)
+    const rerun = decision.action === 'rerun'
+    if (!rerun && (record.state === 'ready' || record.state === 'failed')) return record
+    const fresh = (now: TaskRecord): TaskRecord =>
+      withoutOutcome({ ...now, state: 'ready', reason: decision.reason, ...(rerun && { failures: {} }) })
+    return records.write(task.ref, fresh, { signal, ...(rerun && { quality: '' }) })
+  }
+
+  private async stageInputs(
+    row: AttemptRow,
+    processor: Processor,
+    task: TaskIdentity,
+    requirements: Requirements,
+  ): Promise<void> {
+    const { store, transport, settings, clock } = this.state.deps
+    const { containerRuntime } = settings
+    const order: StageTask = {
+      processor,
+      task,
+      attempt: row.attempt,
+      name: row.name,
+      requirements,
+      paths: pathsOf(row.workspace),
+      ...(containerRuntime !== undefined && { containerRuntime }),
+    }
+    let staged: Staged
+    try {
+      staged = await stage(store, transport.files, order, this.state.signal)
+    } catch (error) {
+      if (isAbort(error) || this.state.signal.aborted || isAway(error)) throw error
+      const text = messageOf(error)
+      const cause: FailureCause = {
+        kind: 'staging',
+        summary: `The inputs could not be staged: ${text}`,
+        evidence: [{ source: 'engine', atMs: clock.now(), text }],
+      }
+      await this.finisher.fail(row, task.ref, cause, {})
+      return
+    }
+    this.state.emit({ kind: 'staging', label: task.label, bytes: staged.bytes, files: staged.files })
+    this.submitQueue.push({ row, staged, ref: task.ref })
   }
 
   /** Hand what is staged to the scheduler. With arrays, wait for a good batch unless `all`. */

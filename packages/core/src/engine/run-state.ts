@@ -6,16 +6,19 @@ import type { JobRecord, TaskState } from '../domain/task.js'
 import type { Processor } from '../domain/processor.js'
 import type { Verdict } from '../domain/verdict.js'
 import { isAbort, PipelineError } from '../errors.js'
-import type { AttemptRow, BacklogRow } from '../ports/journal.js'
+import type { AttemptRow } from '../ports/journal.js'
 import { isAway, messageOf, withSignal, type EngineDeps } from './deps.js'
 import { ALL_STEPS, type EngineEvent, type EngineProject, type PassSteps, type RunOptions } from './engine.js'
 import type { Decision } from './plan.js'
 import { Records } from './records.js'
+import { Reminders } from './reminders.js'
 
 /** Archive writes at once beside the transfers. */
 export const WRITES = 8
 /** Result of attempts that never reached the scheduler: their number is used again. */
 export const DROPPED = 'dropped: '
+/** Result of attempts whose results lie in the workspace and could not be stored. */
+export const UPLOAD_FAILED = 'failed: upload'
 
 /** What `collecting` rows keep in the journal: how the job ended, and how often sending has failed. */
 export interface Pending {
@@ -37,6 +40,7 @@ export class RunState {
   readonly names: readonly string[]
 
   readonly records: Records
+  readonly reminders: Reminders
 
   /** Attempts that are not closed, by task label: a mirror of the journal. */
   readonly open = new Map<string, AttemptRow>()
@@ -155,6 +159,12 @@ export class RunState {
     })
   }
 
+  /**
+   * Tasks that something unexpected happened to in this run (the archive refuses a write, …). They are left for the next one:
+   * trying at once gives the same answer, and waiting for it would keep a run from ever ending.
+   */
+  readonly hurt = new Set<string>()
+
   /** Run something for a task in the background; one thing at a time for each. Never rejects. */
   work(label: string, job: () => Promise<void>): void {
     const promise = job()
@@ -165,11 +175,16 @@ export class RunState {
           return
         }
         this.problem(`task ${label}`, error)
+        this.hurt.add(label)
         const row = this.open.get(label)
         const laterMs = this.deps.clock.now() + this.deps.settings.timing.outageMs
         const pending = row === undefined ? undefined : readPending(row)
-        if (row?.stage === 'staging') this.drop(row, messageOf(error), laterMs)
-        else if (row?.stage === 'collecting' && pending !== undefined) {
+        if (row?.stage === 'staging') {
+          // No reminder for this run; without a cursor the next look sees everything.
+          this.deps.journal.putCursor(row.project, undefined)
+          this.writeFailed = true
+          this.close(row, `${DROPPED}${messageOf(error)}`)
+        } else if (row?.stage === 'collecting' && pending !== undefined) {
           this.save({ ...row, result: JSON.stringify({ ...pending, notBeforeMs: laterMs }) })
         }
       })
@@ -187,8 +202,7 @@ export class RunState {
 
   /** Look at the task of this attempt again. Always before the attempt is closed: a crash in between must not forget it. */
   remind({ label, project, subject }: AttemptRow, notBeforeMs: number): void {
-    const waiting: BacklogRow = { label, project, ...(subject !== undefined && { subject }), notBeforeMs }
-    this.deps.journal.putBacklog([waiting])
+    this.reminders.put({ label, project, ...(subject !== undefined && { subject }), notBeforeMs })
   }
 
   processorOf(row: AttemptRow): Processor | undefined {
@@ -227,7 +241,9 @@ export class RunState {
     readonly deps: EngineDeps,
     readonly options: RunOptions,
     readonly signal: AbortSignal,
+    partial: boolean,
   ) {
+    this.reminders = new Reminders(deps.journal, partial)
     const { settings } = deps
     this.steps = options.steps ?? ALL_STEPS
     this.transfers = pLimit(settings.limits.transfers)

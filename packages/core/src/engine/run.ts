@@ -38,7 +38,7 @@ export class Run {
     options: RunOptions,
     signal: AbortSignal,
   ) {
-    this.state = new RunState(deps, options, signal)
+    this.state = new RunState(deps, options, signal, isPartial(selection))
     const finisher = new Finisher(this.state)
     this.launcher = new Launcher(this.state, finisher)
     this.follower = new Follower(this.state, this.launcher, finisher)
@@ -52,7 +52,6 @@ export class Run {
   private readonly unplanned = new Set<string>()
 
   async execute(): Promise<RunSummary> {
-    const { journal } = this.state.deps
     const until = this.state.options.until ?? 'done'
     try {
       this.follower.reloadOpen()
@@ -93,28 +92,30 @@ export class Run {
       counts: this.counts,
       ...this.state.totals,
       open: this.state.open.size,
-      backlog: this.state.names.reduce((sum, name) => sum + journal.backlogCount(name), 0),
+      backlog: this.state.reminders.count(this.state.names),
       problems: this.state.problems,
       away: this.state.wasAway && (this.unplanned.size > 0 || this.state.isAwayNow()),
     }
   }
 
   private isDone(): boolean {
-    const { journal, clock } = this.state.deps
+    const { clock } = this.state.deps
+    const { reminders } = this.state
     return (
       this.state.busy.size === 0 &&
       this.launcher.submitQueue.length === 0 &&
       this.state.touched.size === 0 &&
       this.unplanned.size === 0 &&
       !this.hasFollowable() &&
-      this.state.names.every((name) => journal.dueBacklog(name, clock.now(), 1).length === 0) &&
-      journal.nextDueMs(this.state.names, clock.now()) === undefined
+      this.state.names.every((name) => reminders.due(name, clock.now(), 1).length === 0) &&
+      reminders.nextMs(this.state.names, clock.now()) === undefined
     )
   }
 
   private hasFollowable(): boolean {
     if (!this.state.steps.update && !this.state.steps.upload) return false
-    return this.state.open.size > 0
+    const { hurt, open } = this.state
+    return [...open.keys()].some((label) => !hurt.has(label))
   }
 
   /** Project-level processors see what the subjects' results changed. `true`: nothing came of it. */
@@ -133,9 +134,9 @@ export class Run {
   private completedAtLastLook = 0
 
   private async waitForChange(): Promise<void> {
-    const { clock, backend, journal, settings } = this.state.deps
+    const { clock, backend, settings } = this.state.deps
     const now = clock.now()
-    const due = journal.nextDueMs(this.state.names, now)
+    const due = this.state.reminders.nextMs(this.state.names, now)
     const wakes = [now + settings.timing.pollMs]
     if (due !== undefined) wakes.push(due)
     if (this.state.isAwayNow()) wakes.push(this.state.awayUntilMs)
@@ -147,7 +148,7 @@ export class Run {
     this.state.emit({
       kind: 'idle',
       open: this.state.open.size,
-      backlog: this.state.names.reduce((sum, name) => sum + journal.backlogCount(name), 0),
+      backlog: this.state.reminders.count(this.state.names),
       ...(idle && { untilMs: at }),
     })
     const waiting = new AbortController()
@@ -301,16 +302,18 @@ export class Run {
 
   /** Ready tasks that waited for room, failed ones whose time has come. */
   private async planDue(): Promise<void> {
-    const { journal, clock } = this.state.deps
+    const { clock } = this.state.deps
+    const { reminders } = this.state
     if (!this.state.steps.launch) return
     for (const project of this.state.projects) {
       const room = this.room()
       if (room <= 0) return
-      const due = journal.dueBacklog(project.id, clock.now(), room)
+      const due = reminders.due(project.id, clock.now(), room)
       if (due.length === 0) continue
       const subjects = [...new Set(due.flatMap(({ subject }) => (subject === undefined ? [] : [subject])))]
-      const put = new Set<string>()
-      this.onBacklog = (label) => put.add(label)
+      // What is put off again, or begins, is reminded of by whoever does so.
+      const taken = new Set<string>()
+      this.onTaken = (label) => taken.add(label)
       const done = await this.state.attempt(async () => {
         await this.decideAndAct(
           project,
@@ -318,14 +321,14 @@ export class Run {
           due.some(({ subject }) => subject === undefined),
           due.map(({ label }) => label),
         )
-        journal.removeBacklog(due.map(({ label }) => label).filter((label) => !put.has(label)))
+        reminders.remove(due.map(({ label }) => label).filter((label) => !taken.has(label)))
       })
-      this.onBacklog = undefined
+      this.onTaken = undefined
       if (!done) return
     }
   }
 
-  private onBacklog: ((label: string) => void) | undefined
+  private onTaken: ((label: string) => void) | undefined
 
   private room(): number {
     return this.state.deps.settings.limits.jobs - this.state.open.size
@@ -419,6 +422,7 @@ export class Run {
           }
           return
         }
+        this.onTaken?.(task.label)
         this.launcher.start(project, processor, decision)
         await this.breathe()
     }
@@ -428,10 +432,13 @@ export class Run {
     const { task } = decision
     if (task === undefined) return
     const { subject } = task.ref
-    this.onBacklog?.(task.label)
-    this.state.deps.journal.putBacklog([
-      { label: task.label, project, ...(subject !== undefined && { subject }), notBeforeMs },
-    ])
+    this.onTaken?.(task.label)
+    this.state.reminders.put({
+      label: task.label,
+      project,
+      ...(subject !== undefined && { subject }),
+      notBeforeMs,
+    })
   }
 
   private async create(decision: Decision, processor: Processor, state: TaskState): Promise<void> {

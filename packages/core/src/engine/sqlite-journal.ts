@@ -30,7 +30,7 @@ const SCHEMA = `
   CREATE INDEX open_attempts ON attempts (project) WHERE stage <> 'closed';
   CREATE INDEX kept_workspaces ON attempts (closed_at) WHERE stage = 'closed' AND workspace_kept = 1;
   CREATE TABLE backlog (
-    label TEXT PRIMARY KEY, project TEXT NOT NULL, subject TEXT, not_before INTEGER NOT NULL, sequence INTEGER NOT NULL
+    sequence INTEGER PRIMARY KEY, label TEXT NOT NULL UNIQUE, project TEXT NOT NULL, subject TEXT, not_before INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX due ON backlog (project, not_before, sequence);
   CREATE TABLE cursors (project TEXT PRIMARY KEY, cursor TEXT NOT NULL, fingerprint TEXT NOT NULL, full_pass_at INTEGER NOT NULL) STRICT;
@@ -185,8 +185,7 @@ class SqliteJournal implements Journal {
 
   putBacklog(rows: readonly BacklogRow[]): void {
     const put = this.sql(
-      `INSERT INTO backlog (label, project, subject, not_before, sequence)
-       VALUES (@label, @project, @subject, @notBeforeMs, (SELECT coalesce(max(sequence), 0) + 1 FROM backlog))
+      `INSERT INTO backlog (label, project, subject, not_before) VALUES (@label, @project, @subject, @notBeforeMs)
        ON CONFLICT (label) DO UPDATE SET not_before = @notBeforeMs`,
     )
     this.db.transaction(() => {

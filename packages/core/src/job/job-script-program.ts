@@ -202,7 +202,7 @@ ow_become() {
 # Sends SIGALRM to us when the time is up, and SIGKILL to the command after the grace time. In a group of its own, so that
 # it can be ended together with its sleep, by SIGKILL: a shell may miss a signal it is sent right after the fork, but not that.
 ow_timer='trap "" INT HUP TERM USR1 USR2 XCPU ALRM
-sleep "$2"
+sleep "$2" || exit
 kill -ALRM "$1"
 sleep "$3"
 if [ -n "$6" ]; then "$5" kill "$6" >/dev/null; fi

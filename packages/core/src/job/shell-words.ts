@@ -26,7 +26,8 @@ export const SHELL_OWN_VARIABLES: ReadonlySet<string> = new Set([
 /** Why a name cannot be that of a job's variable, or undefined when it can. */
 export function variableNameProblem(name: string): string | undefined {
   if (!VARIABLE_NAME.test(name)) return 'a name is letters, digits and _, and does not begin with a digit'
-  return SHELL_OWN_VARIABLES.has(name) ? 'the shell keeps it for itself' : undefined
+  if (SHELL_OWN_VARIABLES.has(name)) return 'the shell keeps it for itself'
+  return name.startsWith('ow_') ? 'names that begin with ow_ belong to the job script' : undefined
 }
 
 /**

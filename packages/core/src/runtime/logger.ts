@@ -37,7 +37,7 @@ export const silentLogger: Logger = { log: () => undefined }
 function formatValue(value: unknown): string {
   if (typeof value === 'string')
     return /^[\w@%+=:,./-]+$/.test(value) ? value : oneLine(JSON.stringify(value))
-  if (value instanceof Error) return JSON.stringify(`${value.name}: ${value.message}`)
+  if (value instanceof Error) return oneLine(JSON.stringify(`${value.name}: ${value.message}`))
   if (typeof value === 'bigint') return String(value)
   try {
     return oneLine(JSON.stringify(value) ?? typeof value)

@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import {
   AccessDeniedError,
@@ -73,16 +74,22 @@ async function start(command: CommandSpec, environment: Record<string, string>):
     if (child.pid !== undefined) return child
     throw await new Promise<unknown>((resolve) => child.once('error', resolve))
   } catch (error) {
-    throw await startError(error, command)
+    throw await startError(error, command, environment['PATH'] ?? '')
   }
 }
 
-async function startError(error: unknown, { argv, directory }: CommandSpec): Promise<unknown> {
+async function startError(
+  error: unknown,
+  { argv, directory }: CommandSpec,
+  searchPath: string,
+): Promise<unknown> {
   const code = systemErrorCode(error)
   if (code === undefined) return error
   const program = printable(argv[0] ?? '')
   const options = { details: { program: argv[0], directory, code }, cause: error }
-  if (code === 'ENOENT' || code === 'ENOTDIR') {
+  // A folder of the PATH that may not be entered gives EACCES for a program that is in none of the others.
+  const notThere = code === 'EACCES' && !(await isOnPath(argv[0] ?? '', searchPath))
+  if (code === 'ENOENT' || code === 'ENOTDIR' || notThere) {
     // The system gives the same code for a missing program and a missing working directory.
     if (directory !== undefined && !(await isFolder(directory))) {
       return new NotFoundError(
@@ -118,6 +125,16 @@ async function isFolder(path: string): Promise<boolean> {
     (found) => found.isDirectory(),
     () => false,
   )
+}
+
+/** Whether a program is there, executable or not. One with a slash in its name is not looked for. */
+async function isOnPath(program: string, searchPath: string): Promise<boolean> {
+  if (program.includes('/')) return true
+  for (const folder of searchPath.split(':')) {
+    const found = await stat(join(folder, program)).catch(() => undefined)
+    if (found?.isFile() === true) return true
+  }
+  return false
 }
 
 function watch(

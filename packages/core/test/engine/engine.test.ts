@@ -456,6 +456,44 @@ describe('engine', () => {
     expect(summary.completed).to.be.at.least(2)
   })
 
+  it('an archive that refuses every write ends the run, with what went wrong, and the next run tries again', async () => {
+    make()
+    for (let i = 0; i < 3; i += 1)
+      bench.store.failNext('createAssessor', new AccessDeniedError('the archive is read-only'))
+    const summary = await bench.engine().run({})
+    expect(summary).to.include({ completed: 0, submitted: 0 })
+    expect(summary.problems).to.have.length(3)
+    expect(summary.problems.join()).to.contain('read-only')
+    expect((await bench.engine().run({})).completed).to.equal(3)
+  })
+
+  it('results that the archive refuses are kept, and stored by the next run', async () => {
+    make({ seed: [seedMany('P', 1)] })
+    bench.store.failNext('upload', new AccessDeniedError('no'))
+    const summary = await bench.engine().run({})
+    expect(summary).to.include({ completed: 0, failedTasks: 1 })
+    expect((await recordOf()).cause?.kind).to.equal('upload')
+    await bench.engine().retry({})
+    expect(await bench.engine().run({})).to.include({ submitted: 0, completed: 1 })
+    expect(bench.executions()).to.deep.equal([1])
+  })
+
+  it('a run of selected tasks neither waits for the others nor forgets them', async () => {
+    const other = processor('other')
+    make({
+      seed: [seedMany('P', 1)],
+      processors: [t1, other],
+      script: (spec) => ({ exitCode: spec.groupKey?.startsWith('other') === true ? 75 : 0 }),
+    })
+    await bench.engine().run({ processors: ['other'] }, { until: 'once' })
+    await bench.clock.advance(1000)
+    await bench.engine().run({ processors: ['other'] }, { until: 'once' })
+    const started = bench.clock.now()
+    expect(await bench.engine().run({ processors: ['t1'] })).to.include({ completed: 1 })
+    expect(bench.clock.now() - started).to.be.below(600_000)
+    expect(bench.journal.backlogCount('P')).to.equal(1)
+  })
+
   it('a failed staging is tried again, then a cause of kind staging', async () => {
     make({
       seed: [seedMany('P', 1, [seedScan('1', 'T1w', { resources: { NIFTI: { 'a.txt': 'x' } } })])],

@@ -8,7 +8,6 @@ import {
   readdir,
   readlink,
   realpath,
-  rm,
   stat,
   symlink,
   writeFile,
@@ -71,6 +70,14 @@ describe('local transport', () => {
     it('says that a program may not be executed', async function () {
       await writeFile(at('program'), 'x', { mode: 0o600 })
       expect(await failure(runner.run({ argv: [at('program')] }))).to.be.instanceOf(AccessDeniedError)
+    })
+
+    it('does not take a folder of the PATH that may not be entered for a program', async function () {
+      if (AS_ROOT) this.skip()
+      await mkdir(at('closed'), { mode: 0o000 })
+      const own = createLocalTransport({ path: `${at('closed')}:/usr/bin:/bin` }).runner
+      expect(await failure(own.run({ argv: ['orbweaver-no-such-program'] }))).to.be.instanceOf(NotFoundError)
+      expect((await own.run({ argv: ['true'] })).exitCode).to.equal(0)
     })
 
     it('says that arguments are too long for the system', async () => {
