@@ -2,6 +2,7 @@
 
 import type { Readable } from 'node:stream'
 import { createHash, randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import type { ArchiveRef, AssessorNode, FileEntry, ProjectNode, SubjectNode } from '../domain/archive.js'
 import { wildcard } from '../domain/labels.js'
 import type { Processor } from '../domain/processor.js'
@@ -108,8 +109,9 @@ class PortsEngine implements Engine {
       },
     )
     try {
-      const signal =
-        options.signal === undefined ? lease.signal : AbortSignal.any([options.signal, lease.signal])
+      const signal = AbortSignal.any([lease.signal, ...(options.signal === undefined ? [] : [options.signal])])
+      // Every transfer and write under way listens to it: many at once is the plan, not a leak.
+      setMaxListeners(0, signal)
       const { projects: _selected, ...rest } = selection
       const settings = { ...this.settings, projects }
       return await new Run({ ...this.deps, settings }, this.controls, rest, options, signal).execute()

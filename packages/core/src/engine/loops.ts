@@ -27,22 +27,27 @@ abstract class Loop {
   async *tasks(options: CallOptions = {}): AsyncGenerator<Task> {
     // Decisions pass through a stream, so that planning waits for whoever consumes them.
     const decisions = new PassThrough({ objectMode: true, highWaterMark: 64 })
-    const level = this.level
+    const left = new AbortController()
+    const signal = AbortSignal.any([left.signal, ...(options.signal === undefined ? [] : [options.signal])])
     const planned = this.engine
       .plan(this.selection(), {
-        ...options,
+        signal,
         onDecision: async (decision) => {
-          if (this.isOfLevel(decision, level) && !decisions.write(decision) && !decisions.destroyed) {
-            await once(decisions, 'drain')
-          }
+          if (this.isOfLevel(decision) && !decisions.write(decision))
+            await once(decisions, 'drain', { signal })
         },
       })
       .then(
         () => decisions.end(),
-        (error: unknown) => decisions.destroy(error as Error),
+        (error: unknown) => decisions.destroy(left.signal.aborted ? undefined : (error as Error)),
       )
-    for await (const decision of decisions) yield Task.from(this.engine, decision as Decision)
-    await planned
+    try {
+      for await (const decision of decisions) yield Task.from(this.engine, decision as Decision)
+    } finally {
+      // A consumer that leaves early ends the planning.
+      left.abort()
+      await planned
+    }
   }
 
   /** Plan and apply for everything in the loop; see {@link Engine.run}. */
@@ -69,9 +74,9 @@ abstract class Loop {
     return { ...this.where, processors: names }
   }
 
-  private isOfLevel(decision: Decision, level: Level): boolean {
+  private isOfLevel(decision: Decision): boolean {
     return this.engine.settings.projects.some(({ processors }) =>
-      processors.some((processor) => processor.name === decision.processor && processor.level === level),
+      processors.some(({ name, level }) => name === decision.processor && level === this.level),
     )
   }
 }

@@ -181,7 +181,7 @@ describe('job script', function () {
     })
 
     it('leaves no process behind: neither its timer, nor what the command left in its group', async () => {
-      await lab.run(['/bin/true'], { shell, walltimeSeconds: 3600 })
+      await lab.run(['/bin/sleep', '0.3'], { shell, walltimeSeconds: 3600 })
       await lab.nothingLeft()
       const { code } = await lab.run(['/bin/sh', '-c', 'sleep 300 & exit 0'], {
         shell,
