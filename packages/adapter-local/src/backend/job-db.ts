@@ -76,7 +76,7 @@ const SCHEMA = `
 `
 
 /** How far down the queue a job may be and still go ahead of the others. */
-const BACKFILL_DEPTH = 200
+const BACKFILL_DEPTH = 64
 
 export class JobDb {
   readonly #db: Database.Database

@@ -9,6 +9,9 @@
  * Words: base of the job's files · id · walltime in seconds · grace in seconds · cgroup, watch or off · limit in bytes ·
  * cgroup folder or empty · page size · proc or ps · run or reap · words of the command…
  *
+ * The variables of the job come as `ow_env_NAME`, the names in `ow_names`, and get their own names only in the command's
+ * process: a PATH or LD_PRELOAD meant for the job is not for the tools that watch over it.
+ *
  * Files: `BASE.claim` is made by whoever runs the job, and can be made once; `BASE.end` is complete when its last line is
  * `end`; `BASE.peak` is the watch's note on memory. One write with a mark at its end serves here like a rename and spares a fork.
  */
@@ -166,7 +169,6 @@ if [ "$ow_task" = reap ]; then
   trap '' TERM INT HUP
   ow_end_tree
   ow_reason=lost
-  set -C
   ow_finish
   exit 0
 fi
@@ -248,7 +250,8 @@ OW_END
 ow_watch() {
   trap '' INT HUP USR1 USR2 ALRM
   if [ "$ow_mode" != watch ]; then
-    sleep "$ow_walltime"
+    # A sleep that somebody ended is no sign that the time is up.
+    sleep "$ow_walltime" || sleep "$ow_walltime" || return 0
     kill -ALRM "$ow_main"
     return 0
   fi
@@ -330,6 +333,11 @@ if [ -n "$ow_reason" ]; then
 fi
 ow_become() {
   trap - INT HUP USR2
+  for ow_name in $ow_names; do
+    eval "export $ow_name=\"\$ow_env_$ow_name\""
+    unset "ow_env_$ow_name"
+  done
+  unset ow_names
   if [ -n "$ow_cgroup" ]; then echo 0 >"$ow_cgroup/cgroup.procs"; fi
   if [ "$ow_own_group" = session ] && command -v "$1" >/dev/null; then exec setsid "$@" 2>&3 3>&-; fi
   exec "$@" 2>&3 3>&-

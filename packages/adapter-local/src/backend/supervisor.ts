@@ -89,7 +89,7 @@ export class Supervisors {
       try {
         return this.#spawn(options, ['run', ...options.command], {
           cwd: options.directory,
-          env: { ...options.environment, ORBWEAVER_JOB_ID: options.id },
+          env: environmentFor(options),
           stdio: ['ignore', stdout, stderr],
         })
       } finally {
@@ -105,7 +105,7 @@ export class Supervisors {
     // Without the mark: it must not take itself for a part of the job.
     return this.#spawn(options, ['reap'], {
       cwd: '/',
-      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
+      env: { PATH: toolPath() },
       stdio: 'ignore',
     })
   }
@@ -180,6 +180,22 @@ export class Supervisors {
   #base(id: string): string {
     return join(this.#folder, id)
   }
+}
+
+/** What the supervisor is given, for itself and to hand on. The mark is in the environment of all processes of the job. */
+function environmentFor({ id, environment }: LaunchOptions): Record<string, string> {
+  const names = Object.keys(environment).filter((name) => name !== 'ORBWEAVER_JOB_ID')
+  return {
+    PATH: toolPath(),
+    ORBWEAVER_JOB_ID: id,
+    ow_names: names.join(' '),
+    ...Object.fromEntries(names.map((name) => [`ow_env_${name}`, environment[name] ?? ''])),
+  }
+}
+
+/** Where the supervisor's own tools are: the system's first, then wherever ours are. */
+function toolPath(): string {
+  return ['/usr/bin:/bin:/usr/sbin:/sbin', process.env['PATH']].filter(Boolean).join(':')
 }
 
 /** @returns undefined: it is still being written */

@@ -37,7 +37,7 @@ export async function niftiProblem(path: string, options: CallOptions = {}): Pro
       // `finishFlush`: the head of a stream is enough, its end is not looked for.
       start = gunzipSync(head, {
         finishFlush: constants.Z_SYNC_FLUSH,
-        maxOutputLength: 64 * HEAD_BYTES * 1024,
+        maxOutputLength: 64 * 1024 * 1024,
       })
     } catch (error) {
       return `its gzip data is damaged (${systemErrorCode(error) ?? String(error)})`

@@ -1,23 +1,17 @@
 /** `archive.db`: how it is opened, and the one way to read and to write it. */
 
 import { randomUUID } from 'node:crypto'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
-import {
-  InputError,
-  NotSupportedError,
-  StoreProtocolError,
-  printable,
-  systemErrorCode,
-} from '@orbweaver/core'
-import { fileSystemOf, removeTree, statIfThere } from './file-system.js'
+import { InputError, NotSupportedError, StoreProtocolError, systemErrorCode } from '@orbweaver/core'
+import { fileSystemOf, makeFolder, removeTree, statIfThere } from './file-system.js'
 import { DATABASE } from './layout.js'
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from './schema.js'
-import { isBusy, storeError } from './store-errors.js'
+import { isBusy, storeError, shownPath } from './store-errors.js'
 
 /** How long SQLite itself waits for another process; it blocks this one meanwhile. */
 const BUSY_MS = 5000
@@ -50,21 +44,33 @@ export class ArchiveDb {
   readonly archiveId: string
   readonly readOnly: boolean
   readonly writeAheadLog: boolean
-  readonly #privateCopy: string | undefined
+  /** The file system takes `A` and `a` for one name, as that of macOS does. */
+  readonly foldsCase: boolean
+  /** The file that was opened. */
+  readonly #identity: string | undefined
   readonly #statements = new Map<string, Database.Statement>()
 
   private constructor(
     sqlite: Database.Database,
     root: string,
     row: ArchiveRow,
-    modes: { readOnly: boolean; writeAheadLog: boolean; privateCopy?: string },
+    modes: { readOnly: boolean; writeAheadLog: boolean },
   ) {
     this.sqlite = sqlite
     this.root = root
     this.archiveId = row.id
     this.readOnly = modes.readOnly
     this.writeAheadLog = modes.writeAheadLog
-    this.#privateCopy = modes.privateCopy
+    this.#identity = identityOf(root)
+    this.foldsCase = statSync(join(root, DATABASE.toUpperCase()), { throwIfNoEntry: false }) !== undefined
+  }
+
+  /**
+   * `false`: another file, or none, is at the archive's place now. An open database goes on without noticing, and what is
+   * written to it then is lost.
+   */
+  isCurrent(): boolean {
+    return identityOf(this.root) === this.#identity
   }
 
   /**
@@ -77,7 +83,7 @@ export class ArchiveDb {
     try {
       if ((await statIfThere(path)) === undefined) {
         if (!create) throw await noArchive(root)
-        await fs.mkdir(root, { recursive: true, mode: 0o700 })
+        makeFolder(root)
         // Made here for its mode: SQLite's other files take theirs from it.
         closeSync(openSync(path, 'a', 0o600))
       }
@@ -120,22 +126,27 @@ export class ArchiveDb {
       direct.close()
       if (!/^SQLITE_(CANTOPEN|READONLY)/.test(systemErrorCode(error) ?? '')) throw error
     }
-    const privateCopy = await fs.mkdtemp(join(tmpdir(), 'orbweaver-archive-'))
+    const copy = await fs.mkdtemp(join(tmpdir(), 'orbweaver-archive-'))
     try {
       for (const suffix of ['', '-wal']) {
         if ((await statIfThere(path + suffix)) === undefined) continue
-        await fs.copyFile(path + suffix, join(privateCopy, DATABASE + suffix), fs.constants.COPYFILE_FICLONE)
-        await fs.chmod(join(privateCopy, DATABASE + suffix), 0o600)
+        await fs.copyFile(path + suffix, join(copy, DATABASE + suffix), fs.constants.COPYFILE_FICLONE)
+        await fs.chmod(join(copy, DATABASE + suffix), 0o600)
       }
-      const sqlite = new Database(join(privateCopy, DATABASE), { timeout: BUSY_MS })
-      return new ArchiveDb(sqlite, root, readArchiveRow(sqlite, root), {
-        readOnly: true,
-        writeAheadLog: false,
-        privateCopy,
-      })
-    } catch (error) {
-      await removeTree(privateCopy)
-      throw error
+      const sqlite = new Database(join(copy, DATABASE), { timeout: BUSY_MS })
+      try {
+        // Then one open file is all it needs, and the copy can go at once: a killed process leaves nothing behind.
+        sqlite.pragma('journal_mode = delete')
+        sqlite.pragma('query_only = ON')
+        sqlite.pragma('temp_store = MEMORY')
+        const row = readArchiveRow(sqlite, root)
+        return new ArchiveDb(sqlite, root, row, { readOnly: true, writeAheadLog: false })
+      } catch (error) {
+        sqlite.close()
+        throw error
+      }
+    } finally {
+      await removeTree(copy)
     }
   }
 
@@ -198,9 +209,9 @@ export class ArchiveDb {
     }
   }
 
-  /** The next number of the archive's counter. Only inside {@link write}. */
-  nextSeq(): number {
-    const row = this.prepare<{ seq: number }>('UPDATE archive SET seq = seq + 1 RETURNING seq').get()
+  /** The next number of the archive's counter; of several, the last one. Only inside {@link write}. */
+  nextSeq(count = 1): number {
+    const row = this.prepare<{ seq: number }>('UPDATE archive SET seq = seq + ? RETURNING seq').get(count)
     if (row === undefined) throw new StoreProtocolError('The archive has lost its counter.')
     return row.seq
   }
@@ -226,8 +237,12 @@ export class ArchiveDb {
   async close(): Promise<void> {
     this.#statements.clear()
     this.sqlite.close()
-    if (this.#privateCopy !== undefined) await removeTree(this.#privateCopy)
   }
+}
+
+function identityOf(root: string): string | undefined {
+  const stats = statSync(join(root, DATABASE), { throwIfNoEntry: false })
+  return stats === undefined ? undefined : `${stats.dev}:${stats.ino}`
 }
 
 async function noArchive(root: string): Promise<InputError> {
@@ -238,7 +253,7 @@ async function noArchive(root: string): Promise<InputError> {
       : folder.isDirectory()
         ? `the folder holds no ${DATABASE}`
         : 'it is not a folder'
-  return new InputError(`There is no archive at ${printable(root)}: ${found}.`, {
+  return new InputError(`There is no archive at ${shownPath(root)}: ${found}.`, {
     details: { path: root },
     hint: 'Check the path, and that its file system is mounted; `orbweaver import` makes a new archive.',
   })
@@ -261,9 +276,7 @@ function readOnlyError(): Error {
 
 /** Make the tables if the file is new; check them otherwise. */
 function initialise(sqlite: Database.Database, root: string, shared: boolean): ArchiveRow {
-  const isNew = sqlite.pragma('page_count', { simple: true }) === 0
-  if (isNew) sqlite.pragma('page_size = 8192')
-  if (!isNew && hasTables(sqlite)) {
+  if (hasTables(sqlite)) {
     const row = readArchiveRow(sqlite, root)
     if (!shared || row.rollback === 1) return row
   }
@@ -291,15 +304,15 @@ function hasTables(sqlite: Database.Database): boolean {
 function readArchiveRow(sqlite: Database.Database, root: string): ArchiveRow {
   if (sqlite.pragma('application_id', { simple: true }) !== APPLICATION_ID) {
     throw new StoreProtocolError(
-      `${printable(join(root, DATABASE))} is a database of another program, not an archive.`,
+      `${shownPath(join(root, DATABASE))} is a database of another program, not an archive.`,
       { details: { path: root }, hint: 'Choose another folder for the archive.' },
     )
   }
   const row = sqlite.prepare<[], ArchiveRow>('SELECT schema, id, seq, rollback FROM archive').get()
-  if (row === undefined) throw new StoreProtocolError(`The archive at ${printable(root)} has no header row.`)
+  if (row === undefined) throw new StoreProtocolError(`The archive at ${shownPath(root)} has no header row.`)
   if (row.schema > SCHEMA_VERSION) {
     throw new NotSupportedError(
-      `The archive at ${printable(root)} was written by a newer Orbweaver: it has format ${row.schema}, this version knows formats up to ${SCHEMA_VERSION}.`,
+      `The archive at ${shownPath(root)} was written by a newer Orbweaver: it has format ${row.schema}, this version knows formats up to ${SCHEMA_VERSION}.`,
       {
         details: { path: root, format: row.schema, known: SCHEMA_VERSION },
         hint: 'Update Orbweaver on this machine. Nothing was changed.',
@@ -314,7 +327,10 @@ function setJournal(sqlite: Database.Database, writeAheadLog: boolean): void {
   if (sqlite.pragma('journal_mode', { simple: true }) !== mode) sqlite.pragma(`journal_mode = ${mode}`)
   // EXTRA: the end of a rollback journal is on the disk too. NORMAL: safe in a log; content changes ask for more.
   sqlite.pragma(`synchronous = ${writeAheadLog ? 'NORMAL' : 'EXTRA'}`)
-  if (writeAheadLog) sqlite.pragma('journal_size_limit = 67108864')
+  if (!writeAheadLog) return
+  // Fewer, larger checkpoints: each waits for the disk.
+  sqlite.pragma('wal_autocheckpoint = 4000')
+  sqlite.pragma('journal_size_limit = 67108864')
 }
 
 /** Again while another process is in the way; the event loop runs in between. */

@@ -115,7 +115,7 @@ export class Assessors {
   }
 
   #row(parent: number, label: string): AssessorRow | undefined {
-    return this.#db.prepare<AssessorRow>(SELECT).raw(true).get(parent, label) as AssessorRow | undefined
+    return this.#db.prepare<AssessorRow>(SELECT).raw(true).get(parent, label)
   }
 
   #read(parent: number, label: string): AssessorDetail | undefined {
@@ -135,6 +135,7 @@ export class Assessors {
     const parent = this.#tree.get(parentOfAssessor(ref))
     const there = this.#read(parent.id, ref.assessor)
     if (there !== undefined) return { ...there, created: false }
+    this.#tree.refuseTwin('assessor', parent.id, ref.assessor)
     const seq = this.#db.nextSeq()
     const row = this.insert(parent.id, ref.assessor, init, seq)
     this.#tree.touch(parent, seq)
@@ -142,7 +143,13 @@ export class Assessors {
   }
 
   /** Only the rows; for {@link create} and for bulk work. */
-  insert(parent: number, label: string, init: AssessorInit, seq: number, quality = ''): AssessorRow {
+  insert(
+    parent: number,
+    label: string,
+    init: AssessorInit,
+    seq: number,
+    also: { readonly quality?: string | undefined; readonly resources?: string | null } = {},
+  ): AssessorRow {
     const { record } = init
     const row: AssessorRow = [
       label,
@@ -154,9 +161,9 @@ export class Assessors {
       record.cause?.kind ?? null,
       record.attempt,
       record.retryAtMs ?? null,
-      quality,
+      also.quality ?? '',
       JSON.stringify(init.scans),
-      null,
+      also.resources ?? null,
       seq,
     ]
     this.#db.prepare(INSERT).run(parent, ...row)

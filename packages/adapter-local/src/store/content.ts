@@ -217,6 +217,7 @@ export class Content {
     if (there !== undefined && moves.length === 0 && removes.length === 0) {
       return { outcome: prepared ? 'changed' : 'unchanged', moved: [] }
     }
+    if (there === undefined) this.#tree.refuseTwin('resource', node.id, ref.resource)
     const seq = this.#db.nextSeq()
     const resource = there ?? seq
     for (const path of removes) {
@@ -232,7 +233,10 @@ export class Content {
         .run(resource, path, bytes, sha256, linked)
     }
     const after = this.#rows(resource)
-    checkPaths(after.map((row) => row.path))
+    checkPaths(
+      after.map((row) => row.path),
+      this.#db.foldsCase,
+    )
     this.#putResource(node, ref, resource, after)
     this.#tree.touch(node, seq)
     this.#addPending(folder, { moves, removes })
@@ -395,7 +399,10 @@ export class Content {
     const { signal } = options
     signal?.throwIfAborted()
     for (const { path } of source.files) checkFilePath(path)
-    checkPaths(source.files.map((file) => file.path))
+    checkPaths(
+      source.files.map((file) => file.path),
+      this.#db.foldsCase,
+    )
     this.#db.read(() => this.#tree.get(ref.node))
     const sender = new Sender(
       () => StagingFolder.resume(this.#db.root, `up-${resourceKey(ref)}`, () => this.foldersInUse()),
@@ -573,21 +580,35 @@ class Sender {
   }
 }
 
-/** A file cannot be a folder of another. @throws InputError */
-function checkPaths(paths: readonly string[]): void {
-  const files = new Set(paths)
-  if (files.size !== paths.length) {
-    const twice = paths.find((path, index) => paths.indexOf(path) !== index) ?? ''
-    throw new InputError(`File path ${printable(twice)} is given twice.`, { details: { path: twice } })
+/**
+ * No path twice, and no file that is a folder of another.
+ *
+ * @param foldsCase - paths that differ in letter case only are the same
+ * @throws InputError
+ */
+function checkPaths(paths: readonly string[], foldsCase: boolean): void {
+  const key = (path: string): string => (foldsCase ? path.toLowerCase() : path)
+  const files = new Map<string, string>()
+  const refuse = (one: string, other: string): never => {
+    throw new InputError(
+      one === other
+        ? `File path ${printable(one)} is given twice.`
+        : `File paths ${printable(one)} and ${printable(other)} exclude each other.`,
+      {
+        details: { paths: [one, other] },
+        hint: 'In a resource each path stands for one file, and none of them is a folder of another.',
+      },
+    )
+  }
+  for (const path of paths) {
+    const twin = files.get(key(path))
+    if (twin !== undefined) refuse(twin, path)
+    files.set(key(path), path)
   }
   for (const path of paths) {
     for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1)) {
-      const folder = path.slice(0, slash)
-      if (!files.has(folder)) continue
-      throw new InputError(`File paths ${printable(folder)} and ${printable(path)} exclude each other.`, {
-        details: { paths: [folder, path] },
-        hint: 'A file cannot have the name of a folder in the same resource.',
-      })
+      const folder = files.get(key(path.slice(0, slash)))
+      if (folder !== undefined) refuse(folder, path)
     }
   }
 }
@@ -601,7 +622,7 @@ function blockedBy(stuck: ReadonlyMap<string, unknown>, folder: string): unknown
 
 function throwIfStuck(stuck: ReadonlyMap<string, unknown>, folder: string): void {
   const error = blockedBy(stuck, folder)
-  if (error !== undefined) throw error
+  if (error !== undefined) throw error as Error
 }
 
 function moveIfThere(from: string, to: string): boolean {
@@ -663,5 +684,5 @@ export async function eachOf<Item>(
     }
   }
   await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
-  if (failures.length > 0) throw failures[0]
+  if (failures.length > 0) throw failures[0] as Error
 }

@@ -15,11 +15,12 @@ import {
   type CallOptions,
   type Diagnosis,
 } from '@orbweaver/core'
-import { fileSystemOf, removeTree, statIfThere, type FileSystemKind } from './file-system.js'
+import { fileSystemOf, makeFolder, removeTree, statIfThere, type FileSystemKind } from './file-system.js'
 import type { OpenArchive } from './folder-store.js'
 import { STAGING, resourceFolder } from './layout.js'
 import { ownedName } from './owner.js'
 import { SCHEMA_VERSION } from './schema.js'
+import { shownPath } from './store-errors.js'
 
 const run = promisify(execFile)
 const PROBE_TIMEOUT_MS = 30_000
@@ -38,7 +39,7 @@ export async function diagnoseFolder(
       {
         check: 'archive: folder',
         status: 'problem',
-        found: `${printable(root)} ${folder === undefined ? 'does not exist' : 'is not a folder'}`,
+        found: `${shownPath(root)} ${folder === undefined ? 'does not exist' : 'is not a folder'}`,
         hint: 'Check `store.path`, and that its file system is mounted; `orbweaver import` makes a new archive.',
       },
     ]
@@ -67,7 +68,7 @@ function describeFileSystem(root: string, { name, shared, freeBytes }: FileSyste
     {
       check: 'archive: folder',
       status: 'ok',
-      found: `${printable(root)} on ${name}${shared ? ', reached over a network: rollback journal, no write-ahead log' : ''}`,
+      found: `${shownPath(root)} on ${name}${shared ? ', reached over a network: rollback journal, no write-ahead log' : ''}`,
     },
     freeBytes < LOW_SPACE_BYTES
       ? {
@@ -104,7 +105,7 @@ async function describeAccess({ db }: OpenArchive): Promise<Diagnosis> {
   }
   const path = join(db.root, STAGING, ownedName('probe'))
   try {
-    await fs.mkdir(join(db.root, STAGING), { recursive: true, mode: 0o700 })
+    makeFolder(join(db.root, STAGING))
     await fs.writeFile(path, 'probe', { flag: 'wx', mode: 0o600 })
     return { check: 'archive: write access', status: 'ok', found: 'a file can be written' }
   } catch (error) {
@@ -113,7 +114,7 @@ async function describeAccess({ db }: OpenArchive): Promise<Diagnosis> {
     return {
       check: 'archive: write access',
       status: 'problem',
-      found: `a file cannot be written in ${printable(join(db.root, STAGING))} (${code})`,
+      found: `a file cannot be written in ${shownPath(join(db.root, STAGING))} (${code})`,
       hint: 'Give this user write access to the archive folder and all that is in it, and see that there is room.',
     }
   } finally {
@@ -132,7 +133,7 @@ async function proveLocking({ db }: OpenArchive, signal: AbortSignal | undefined
     hint: 'Locks do not work on this file system: two engines could damage the archive. Keep it on a local disk, or mount the network file system with locking.',
   })
   try {
-    await fs.mkdir(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder)
     const path = join(folder, 'probe.db')
     const first = new Database(path)
     try {

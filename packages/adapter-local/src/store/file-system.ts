@@ -1,9 +1,9 @@
 /** Small tools on files of this machine. */
 
 import { createHash, hash, type Hash } from 'node:crypto'
-import { closeSync, constants, fsyncSync, mkdirSync, openSync, type BigIntStats } from 'node:fs'
+import { closeSync, constants, fsyncSync, mkdirSync, openSync, statSync, type BigIntStats } from 'node:fs'
 import * as fs from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { systemErrorCode, type ChecksumAlgorithm } from '@orbweaver/core'
 
 export const CHUNK_BYTES = 1024 ** 2
@@ -89,14 +89,26 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Make a folder, mode 0700, with its parents. Adds to `touched` every folder that got a new entry. */
-export function makeFolder(path: string, touched: Set<string>): void {
-  const first = mkdirSync(path, { recursive: true, mode: 0o700 })
-  if (first === undefined) return
-  for (let made = path; ; made = dirname(made)) {
-    touched.add(dirname(made))
-    if (made === first) return
+/**
+ * Make a folder, mode 0700, with its parents. Adds to `touched` every folder that got a new entry.
+ *
+ * Not by `mkdir`'s own `recursive`: on a read-only file system Node 20 says ENOENT then, which is another error.
+ */
+export function makeFolder(path: string, touched = new Set<string>()): void {
+  const parent = dirname(path)
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' && parent !== path) {
+      makeFolder(parent, touched)
+      makeFolder(path, touched)
+      return
+    }
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return
+    throw error
   }
+  touched.add(parent)
 }
 
 export async function syncFile(path: string): Promise<void> {
@@ -142,5 +154,3 @@ export async function hashFile(
 export async function removeTree(path: string): Promise<void> {
   await fs.rm(path, { recursive: true, force: true, maxRetries: 3 })
 }
-
-export const within = (root: string, relative: string): string => join(root, relative)

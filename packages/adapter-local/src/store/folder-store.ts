@@ -3,6 +3,8 @@
 import { resolve } from 'node:path'
 import { createReadStream } from 'node:fs'
 import {
+  InputError,
+  StoreUnavailableError,
   formatRef,
   printable,
   type ArchiveRef,
@@ -35,7 +37,7 @@ import { ingestItems } from './ingest-run.js'
 import { checkRef, checkResourceRef } from './layout.js'
 import { toFileEntry } from './rows.js'
 import { readSnapshot } from './snapshot.js'
-import { storeError } from './store-errors.js'
+import { storeError, shownPath } from './store-errors.js'
 import { Tree } from './tree.js'
 
 export interface FolderStoreOptions {
@@ -69,6 +71,8 @@ export class FolderStore implements DataStore {
   readonly root: string
   readonly #options: FolderStoreOptions
   #opening: Promise<OpenArchive> | undefined
+  #archive: OpenArchive | undefined
+  readonly #outdated: OpenArchive[] = []
   #closed = false
 
   constructor(options: FolderStoreOptions) {
@@ -86,19 +90,34 @@ export class FolderStore implements DataStore {
   /** @internal */
   async opened(): Promise<OpenArchive> {
     if (this.#closed) throw new TypeError('The archive has been closed.')
+    const archive = await this.#openOnce()
+    if (isCurrent(archive, this.root)) return archive
+    // Moved away, unmounted or replaced by a backup: begin anew. Snapshots under way keep the old one until the end.
+    if (this.#archive === archive) {
+      this.#archive = undefined
+      this.#opening = undefined
+      this.#outdated.push(archive)
+    }
+    return await this.#openOnce()
+  }
+
+  async #openOnce(): Promise<OpenArchive> {
     this.#opening ??= this.#open()
     try {
-      return await this.#opening
+      this.#archive = await this.#opening
+      return this.#archive
     } catch (error) {
       // The next call tries again: a file system may have been mounted meanwhile.
       this.#opening = undefined
+      if (this.#outdated.length > 0 && error instanceof InputError) throw goneAway(this.root, error)
       throw error
     }
   }
 
   async #open(): Promise<OpenArchive> {
     const { create = false, words = 'dax', onStep } = this.#options
-    const db = await ArchiveDb.open(this.root, { create })
+    // What was there and is away must not be made anew on an empty mount point.
+    const db = await ArchiveDb.open(this.root, { create: create && this.#outdated.length === 0 })
     try {
       const tree = new Tree(db)
       const content = new Content(db, tree, { step: onStep ?? (() => undefined) })
@@ -302,11 +321,28 @@ export class FolderStore implements DataStore {
 
   async close(): Promise<void> {
     this.#closed = true
-    const opening = this.#opening
+    // One that is being opened is waited for; one that could not be opened needs no closing.
+    const [opening] = await Promise.allSettled([this.#opening])
+    const open = opening.status === 'fulfilled' && opening.value !== undefined ? [opening.value] : []
     this.#opening = undefined
-    const archive = await opening?.catch(() => undefined) // an archive that never opened needs no closing
-    await archive?.db.close()
+    for (const { db } of [...open, ...this.#outdated.splice(0)]) await db.close()
   }
+}
+
+function isCurrent({ db }: OpenArchive, root: string): boolean {
+  try {
+    return db.isCurrent()
+  } catch (error) {
+    throw storeError(error, 'look at the archive', root)
+  }
+}
+
+function goneAway(root: string, cause: InputError): StoreUnavailableError {
+  return new StoreUnavailableError(`The archive at ${shownPath(root)} was there and is away now.`, {
+    cause,
+    details: { path: root },
+    hint: 'Look whether its file system is mounted, or whether the folder was moved.',
+  })
 }
 
 function assessorRef(ref: ArchiveRef): AssessorRef {

@@ -17,7 +17,7 @@ import type { OpenArchive } from './folder-store.js'
 import type { IngestFile, IngestItem, IngestOptions, IngestSummary } from './ingest.js'
 import { checkResourceRef } from './layout.js'
 import { StagingFolder, notAFile, type WantedFile } from './staging.js'
-import { storeError } from './store-errors.js'
+import { storeError, shownPath } from './store-errors.js'
 
 /** A batch is one change of the archive: large enough to share the cost of getting on the disk, small enough to lose. */
 const BATCH_ITEMS = 64
@@ -289,7 +289,7 @@ async function stat(source: string) {
     const code = systemErrorCode(error)
     if (code === undefined) throw error
     throw new InputError(
-      `Cannot import ${printable(source)}: ${code === 'ENOENT' ? 'it is not there, or its link leads nowhere' : `it cannot be read (${code})`}.`,
+      `Cannot import ${shownPath(source)}: ${code === 'ENOENT' ? 'it is not there, or its link leads nowhere' : `it cannot be read (${code})`}.`,
       { cause: error, details: { path: source, code } },
     )
   }

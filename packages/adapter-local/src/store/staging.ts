@@ -9,6 +9,7 @@ import {
   CHUNK_BYTES,
   SMALL_BYTES,
   hashFile,
+  makeFolder,
   removeTree,
   stampOf,
   statIfThere,
@@ -17,6 +18,7 @@ import {
 } from './file-system.js'
 import { STAGING } from './layout.js'
 import { ownedName, readOwner, releasedName } from './owner.js'
+import { shownPath } from './store-errors.js'
 
 /** Files of an upload that was broken off are kept this long for the next try. */
 const RESUME_MS = 7 * 86_400_000
@@ -67,14 +69,14 @@ export class StagingFolder {
   /** For files of any number of resources; nobody goes on with what is left in it. */
   static async make(root: string, prefix: string): Promise<StagingFolder> {
     const folder = new StagingFolder(root, ownedName(prefix), false)
-    await fs.mkdir(folder.path, { recursive: true, mode: 0o700 })
+    makeFolder(folder.path)
     return folder
   }
 
   /** For files of one resource: takes over the complete files that dead or failed owners of the same prefix have left. */
   static async resume(root: string, prefix: string, inUse: InUse): Promise<StagingFolder> {
     const folder = new StagingFolder(root, ownedName(prefix), true)
-    await fs.mkdir(folder.path, { recursive: true, mode: 0o700 })
+    makeFolder(folder.path)
     await folder.#adopt(prefix, inUse)
     return folder
   }
@@ -142,6 +144,8 @@ export class StagingFolder {
     const sha256 = createHash('sha256')
     const other = entry.checksum?.algorithm === 'md5' ? createHash('md5') : undefined
     let bytes = 0
+    // The loop below throws what the stream fails with. This only keeps a failure before it begins from ending the process.
+    content.on('error', () => undefined)
     try {
       if (signal !== undefined) addAbortSignal(signal, content)
       const file = await fs.open(part, 'wx', 0o600)
@@ -292,7 +296,7 @@ export async function sweepStaging(root: string, inUse: InUse): Promise<void> {
 }
 
 export function notAFile(path: string): InputError {
-  return new InputError(`${printable(path)} is not a regular file.`, {
+  return new InputError(`${shownPath(path)} is not a regular file.`, {
     details: { path },
     hint: 'Folders, devices and pipes cannot be put into a resource.',
   })

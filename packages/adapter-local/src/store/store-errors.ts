@@ -7,7 +7,6 @@ import {
   StoreProtocolError,
   StoreUnavailableError,
   isAbort,
-  printable,
   systemErrorCode,
 } from '@orbweaver/core'
 
@@ -26,7 +25,7 @@ export function storeError(error: unknown, doing: string, path: string): unknown
   if (error instanceof PipelineError || isAbort(error) || !(error instanceof Error)) return error
   const code = systemErrorCode(error)
   if (code === undefined || code.startsWith('ERR_')) return error
-  const what = `Cannot ${doing} at ${printable(path)}`
+  const what = `Cannot ${doing} at ${shownPath(path)}`
   const options = { details: { path, code }, cause: error }
   if (/^(ENOSPC|EDQUOT|SQLITE_FULL)$/.test(code)) {
     return new NoSpaceError(
@@ -63,4 +62,13 @@ export function storeError(error: unknown, doing: string, path: string): unknown
     })
   }
   return error
+}
+
+/** A path for a message: quoted and printable, and longer than a label may be. */
+export function shownPath(path: string): string {
+  const short = path.length > 300 ? `…${path.slice(-299)}` : path
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu,
+    (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
 }

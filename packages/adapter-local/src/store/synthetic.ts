@@ -1,8 +1,10 @@
 /** Archives of any size without files, for measuring. Sessions are as real ones in all but content. */
 
-import type { AssessorInit } from '@orbweaver/core'
+import { checkLabel, type AssessorInit } from '@orbweaver/core'
+import type { ArchiveDb } from './archive-db.js'
 import { FolderStore } from './folder-store.js'
-import { checkRef, checkResourceRef } from './layout.js'
+import { checkRef } from './layout.js'
+import { byCodePoint } from './snapshot.js'
 
 /** A resource that is only told of: `listFiles` gives none. */
 export interface SyntheticResource {
@@ -112,56 +114,52 @@ export async function seedSessions(
   const counts = { sessions: 0, scans: 0, assessors: 0 }
   checkRef({ project })
 
-  const resourceJson = (owner: number, resources: readonly SyntheticResource[] = []): string | null => {
-    for (const { label, fileCount, bytes } of resources) {
-      const id = db.nextSeq()
-      db.prepare(
-        'INSERT INTO resource (owner, label, id, files, bytes, digest) VALUES (?, ?, ?, ?, ?, ?)',
-      ).run(owner, label, id, fileCount, bytes, digestOf(id))
-    }
-    const rows = db
-      .prepare<{ label: string; fileCount: number; bytes: number; digest: string }>(
-        'SELECT label, files AS fileCount, bytes, digest FROM resource WHERE owner = ? ORDER BY label',
-      )
-      .all(owner)
+  const addResources = (
+    owner: number,
+    resources: readonly SyntheticResource[] = [],
+    ids: Ids,
+  ): string | null => {
+    const rows = [...resources]
+      .sort((a, b) => byCodePoint(a.label, b.label))
+      .map(({ label, fileCount, bytes }) => {
+        const id = ids.next()
+        const digest = id.toString(16).padStart(16, '0')
+        db.prepare(
+          'INSERT INTO resource (owner, label, id, files, bytes, digest) VALUES (?, ?, ?, ?, ?, ?)',
+        ).run(owner, label, id, fileCount, bytes, digest)
+        return { label, fileCount, bytes, digest }
+      })
     return rows.length === 0 ? null : JSON.stringify(rows)
   }
 
   const add = (each: SyntheticSession): void => {
     const ref = { project, subject: each.subject, session: each.session }
-    checkRef(ref)
+    const { scans, assessors: results = [] } = each
+    for (const label of labelsOf(each)) checkLabel(label, 'A label')
     tree.ensureSession(ref, {
       ...(each.modality !== undefined && { modality: each.modality }),
       ...(each.date !== undefined && { date: each.date }),
     })
     const key = tree.get(ref)
+    const ids = new Ids(db, scans.length + results.length + countResources(each) + 1)
     db.prepare('UPDATE session SET resources = ? WHERE subject = ? AND label = ?').run(
-      resourceJson(key.id, each.resources),
+      addResources(key.id, each.resources, ids),
       key.parent,
       each.session,
     )
-    for (const { label, type, quality = 'usable', description = null, resources } of each.scans) {
-      checkRef({ ...ref, scan: label })
-      const id = db.nextSeq()
+    for (const { label, type, quality = 'usable', description = null, resources } of scans) {
+      const id = ids.next()
       db.prepare(
         'INSERT INTO scan (session, label, id, type, quality, description, resources) VALUES (?, ?, ?, ?, ?, ?, ?)',
-      ).run(key.id, label, id, type, quality, description, resourceJson(id, resources))
+      ).run(key.id, label, id, type, quality, description, addResources(id, resources, ids))
       counts.scans += 1
     }
-    for (const { label, init, quality, resources } of each.assessors ?? []) {
-      checkResourceRef({ node: { ...ref, assessor: label }, resource: resources?.[0]?.label ?? 'NONE' })
-      const id = db.nextSeq()
-      assessors.insert(key.id, label, init, id, quality)
-      if (resources !== undefined) {
-        db.prepare('UPDATE assessor SET resources = ? WHERE parent = ? AND label = ?').run(
-          resourceJson(id, resources),
-          key.id,
-          label,
-        )
-      }
+    for (const { label, init, quality, resources } of results) {
+      const id = ids.next()
+      assessors.insert(key.id, label, init, id, { quality, resources: addResources(id, resources, ids) })
       counts.assessors += 1
     }
-    tree.touch(key, db.nextSeq())
+    tree.touch(key, ids.next())
     counts.sessions += 1
   }
 
@@ -184,4 +182,35 @@ export async function seedSessions(
   return counts
 }
 
-const digestOf = (id: number): string => id.toString(16).padStart(16, '0')
+/** Numbers of the archive's counter, taken together. */
+class Ids {
+  #next: number
+
+  constructor(db: ArchiveDb, count: number) {
+    this.#next = db.nextSeq(count) - count + 1
+  }
+
+  next(): number {
+    return this.#next++
+  }
+}
+
+function countResources({ resources = [], scans, assessors = [] }: SyntheticSession): number {
+  const below = [...scans, ...assessors].reduce((sum, each) => sum + (each.resources?.length ?? 0), 0)
+  return resources.length + below
+}
+
+function* labelsOf({
+  subject,
+  session,
+  resources = [],
+  scans,
+  assessors = [],
+}: SyntheticSession): Generator<string> {
+  yield* [subject, session]
+  for (const { label } of resources) yield label
+  for (const each of [...scans, ...assessors]) {
+    yield each.label
+    for (const { label } of each.resources ?? []) yield label
+  }
+}

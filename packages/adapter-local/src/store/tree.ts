@@ -1,6 +1,7 @@
 /** Nodes of the tree: found by their labels, made, marked as changed. Everything here runs inside a transaction. */
 
 import {
+  InputError,
   NotFoundError,
   formatRef,
   formatResourceRef,
@@ -19,6 +20,17 @@ export interface NodeKey {
   /** Of a session, scan or assessor: what its row is clustered by. */
   readonly parent: number
 }
+
+const twins = (table: string, parent: string): string =>
+  `SELECT label FROM ${table} WHERE ${parent} = ? AND lower(label) = lower(?) AND label <> ? LIMIT 1`
+const SIBLINGS = {
+  project: twins('project', '0'),
+  subject: twins('subject', 'project'),
+  session: twins('session', 'subject'),
+  scan: twins('scan', 'session'),
+  assessor: twins('assessor', 'parent'),
+  resource: twins('resource', 'owner'),
+} as const
 
 interface Ids {
   readonly project: number
@@ -124,10 +136,30 @@ export class Tree {
     }
   }
 
+  /**
+   * Where the file system takes `A` and `a` for one name, two such labels would share a folder.
+   *
+   * @throws InputError a sibling differs in letter case only
+   */
+  refuseTwin(kind: keyof typeof SIBLINGS, parent: number, label: string): void {
+    if (!this.#db.foldsCase) return
+    const { label: twin } =
+      this.#db.prepare<{ label: string }>(SIBLINGS[kind]).get(parent, label, label) ?? {}
+    if (twin === undefined) return
+    throw new InputError(
+      `The ${kind} label ${printable(label)} cannot be used: ${printable(twin)} is there, and the file system of the archive does not tell letter case apart.`,
+      {
+        details: { label, twin },
+        hint: 'Rename one of them, or keep the archive on a file system that tells case apart.',
+      },
+    )
+  }
+
   // -- making nodes; each returns whether it made or changed something
 
   ensureProject(label: string): boolean {
     if (this.projectId(label) !== undefined) return false
+    this.refuseTwin('project', 0, label)
     const seq = this.#db.nextSeq()
     this.#db.prepare('INSERT INTO project (id, label, changed) VALUES (?, ?, ?)').run(seq, label, seq)
     return true
@@ -136,10 +168,12 @@ export class Tree {
   ensureSubject({ project, subject }: { project: string; subject: string }): boolean {
     const made = this.ensureProject(project)
     if (this.find({ project, subject }) !== undefined) return made
+    const { id: parent } = this.get({ project })
+    this.refuseTwin('subject', parent, subject)
     const seq = this.#db.nextSeq()
     this.#db
       .prepare('INSERT INTO subject (id, project, label, changed) VALUES (?, ?, ?, ?)')
-      .run(seq, this.get({ project }).id, subject, seq)
+      .run(seq, parent, subject, seq)
     return true
   }
 
@@ -152,6 +186,7 @@ export class Tree {
     const { modality = null, date = null } = about
     if (key === undefined) {
       const parent = this.get({ project: ref.project, subject: ref.subject })
+      this.refuseTwin('session', parent.id, ref.session)
       const seq = this.#db.nextSeq()
       this.#db
         .prepare('INSERT INTO session (subject, label, id, modality, date) VALUES (?, ?, ?, ?, ?)')
@@ -184,6 +219,7 @@ export class Tree {
     const key = this.find({ ...ref, scan: scan.label })
     const { label, type, quality = null, description = null } = scan
     if (key === undefined) {
+      this.refuseTwin('scan', session.id, label)
       const seq = this.#db.nextSeq()
       this.#db
         .prepare(

@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { systemErrorCode, type JobId, type JobSpec, type JobStatus } from '@orbweaver/core'
+import { cgroupFolder, findCgroupHome, removeCgroup } from '#src/backend/cgroup.js'
 import { LocalBackend, type LocalBackendOptions } from '#src/backend/local-backend.js'
 
 export const MIB = 1024 ** 2
+const CGROUPS = findCgroupHome()
 
 export class Lab {
   /** Absolute, without links on its way. */
@@ -57,15 +59,26 @@ export class Lab {
       }
     }
     await until('its processes are gone', () => this.processes().length === 0)
+    for (const id of this.#ids())
+      await until(
+        'its cgroup is gone',
+        () => CGROUPS === undefined || removeCgroup(cgroupFolder(CGROUPS, id)),
+      )
     rmSync(this.folder, { recursive: true, force: true })
   }
 
   /** Living processes of jobs and supervisors of this lab. */
   processes(): readonly number[] {
-    const jobs = readdirIfThere(join(this.state, 'local-jobs'))
-    const ids = new Set(jobs.map((name) => /^([0-9a-f]+-\d+)\.claim$/.exec(name)?.[1]).filter((id) => id !== undefined))
+    const ids = this.#ids()
     if (ids.size === 0) return []
     return marked((id) => ids.has(id))
+  }
+
+  #ids(): ReadonlySet<string> {
+    const files = readdirIfThere(join(this.state, 'local-jobs'))
+    return new Set(
+      files.map((name) => /^([0-9a-f]+-\d+)\.claim$/.exec(name)?.[1]).filter((id) => id !== undefined),
+    )
   }
 }
 
@@ -130,7 +143,11 @@ export async function statusNow(backend: LocalBackend, id: JobId): Promise<JobSt
   return status
 }
 
-export async function phase(backend: LocalBackend, id: JobId, wanted: JobStatus['phase']): Promise<JobStatus> {
+export async function phase(
+  backend: LocalBackend,
+  id: JobId,
+  wanted: JobStatus['phase'],
+): Promise<JobStatus> {
   return await until(`job ${id} is ${wanted}`, async () => {
     const status = await statusNow(backend, id)
     if (status.phase === 'finished' && wanted !== 'finished') expect.fail(JSON.stringify(status))
@@ -138,7 +155,8 @@ export async function phase(backend: LocalBackend, id: JobId, wanted: JobStatus[
   })
 }
 
-export const finished = (backend: LocalBackend, id: JobId): Promise<JobStatus> => phase(backend, id, 'finished')
+export const finished = (backend: LocalBackend, id: JobId): Promise<JobStatus> =>
+  phase(backend, id, 'finished')
 
 export const lines = (path: string): readonly string[] => textOf(path).split('\n').filter(Boolean)
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { ArchiveRef } from '@orbweaver/core'
@@ -37,7 +37,7 @@ async function seed(store: FolderStore, folder: string, projects: readonly SeedP
           files: await Promise.all(
             files.map(async ({ path, source }) => ({
               path,
-              bytes: (await import('node:fs')).statSync(source).size,
+              bytes: (await stat(source)).size,
             })),
           ),
           open: () => Promise.reject(new Error('local files are copied')),
@@ -80,6 +80,11 @@ describe('folder archive conforms', () => {
           const other = await open()
           others.push(other)
           return other
+        },
+        // As an unmounted file system: nothing is at the place any more.
+        outage: async (away) => {
+          const [from, to] = away ? ['archive', 'away'] : ['away', 'archive']
+          await rename(join(folder, from), join(folder, to))
         },
         dispose: async () => {
           for (const each of [store, ...others]) await each.close()

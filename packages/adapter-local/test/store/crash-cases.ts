@@ -1,14 +1,12 @@
 import type { FolderStore } from '@orbweaver/adapter-local'
 import { ASSESSOR, PDF, contentOf, init, memorySource, type Files } from './helpers.js'
 
-const OLD: Files = { same: 'same', changed: 'old', 'gone/far': 'x', 'swap/in': 'folder', flat: 'file' }
+const OLD: Files = { same: 'same', changed: 'old', 'gone/far': 'x', 'swap/in': 'folder' }
 const NEW: Files = {
   same: 'same',
   changed: 'new',
-  added: 'y',
   'deep/er/added': 'z',
   swap: 'file',
-  'flat/in': 'folder',
 }
 
 /** What a reader may see: the files of the resource, or `gone`. */

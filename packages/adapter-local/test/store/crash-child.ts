@@ -3,7 +3,7 @@
  * Ends with exit code 0 when there are fewer steps.
  */
 
-import { FolderStore } from '@orbweaver/adapter-local'
+import { FolderStore } from '#src/store/folder-store.js'
 import { CASES, isCase } from './crash-cases.js'
 
 const [, , path = '', name = '', step = ''] = process.argv

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { FolderStore } from '@orbweaver/adapter-local'
 import { eachOf } from '#src/store/content.js'
 import { CASES, seen, type CrashCase, type Seen } from './crash-cases.js'
-import { collect, makeLab, type Lab } from './helpers.js'
+import { PDF, collect, makeLab, memorySource, type Lab } from './helpers.js'
 
 const AT_ONCE = 3
 const CHILD = fileURLToPath(new URL('./crash-child.js', import.meta.url))
@@ -79,16 +79,17 @@ describe('folder archive after a crash', function () {
     })
   }
 
-  it('goes on in a process that was there all the time', async () => {
+  it('goes on in a process that was there all the time, and takes nothing that is still needed for more', async () => {
     const each = CASES['replacing upload']
-    for (const step of [2, 4]) {
+    const more = { ...each.after, more: 'more' }
+    for (const step of [1, 2, 4]) {
       const lab = await newLab()
       const store = await lab.open()
       await each.prepare(store)
       expect(await killedAt(lab.archive, 'replacing upload', step)).to.equal(true)
-      await each.run(store)
-      expect(await seen(store)).to.deep.equal(each.after)
-      expect(await collect(store.check({ deep: true }))).to.deep.equal([])
+      await store.upload(PDF, memorySource(more))
+      expect(await seen(store)).to.deep.equal(more)
+      await expectWhole(store, true)
     }
   })
 })

@@ -4,6 +4,7 @@ import {
   lstatSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -365,6 +366,24 @@ describe('folder archive', () => {
       ])
     })
 
+    it('that cannot be put in place are told, kept, and put there once the way is free', async () => {
+      const obstacle = place(`assessors/${ASSESSOR.assessor}/PDF/a`)
+      await mkdir(join(obstacle, 'stray'), { recursive: true })
+      expect((await failure(store.upload(PDF, memorySource({ a: '1', b: '2' })))).code).to.equal(
+        'STORE_UNAVAILABLE',
+      )
+      expect(await contentOf(store)).to.deep.equal({ a: '1', b: '2' })
+      await store.close()
+      store = await lab.open()
+      expect(await contentOf(store)).to.deep.equal({ a: '1', b: '2' })
+      // The rest of the archive goes on.
+      await store.upload({ node: SCAN, resource: 'NIFTI' }, memorySource({ x: 'y' }))
+      rmSync(obstacle, { recursive: true })
+      await store.upload(PDF, memorySource({ a: '1', b: '2' }))
+      expect(readFileSync(obstacle, 'utf8')).to.equal('1')
+      expect(await collect(store.check({ deep: true }))).to.deep.equal([])
+    })
+
     it('can be read in place', async () => {
       await store.upload(PDF, memorySource({ 'd/a': '1' }))
       const source = await store.source(PDF)
@@ -545,6 +564,47 @@ describe('folder archive', () => {
       for (const wrong of ['', 'x', later, cursor.replace(/^./, (c) => (c === '0' ? '1' : '0'))]) {
         expect((await store.changedSince('P', wrong)).subjects).to.equal('all')
       }
+    })
+  })
+
+  describe('on a file system that does not tell letter case apart', () => {
+    it('refuses labels and paths that would share a folder or file', async () => {
+      const { db } = await store.opened()
+      Object.assign(db, { foldsCase: true })
+      await store.createAssessor({ ...SESSION, assessor: 'Qa' }, init())
+      const node = { ...SESSION, assessor: 'Qa' }
+      await store.upload({ node, resource: 'PDF' }, memorySource({ a: '1' }))
+      for (const call of [
+        () => store.createAssessor({ ...SESSION, assessor: 'qA' }, init()),
+        () => store.upload({ node, resource: 'pdf' }, memorySource({ a: '1' })),
+        () => store.upload({ node, resource: 'PDF' }, memorySource({ a: '1', A: '2' })),
+        () => store.upload({ node, resource: 'PDF' }, memorySource({ a: '1', 'A/b': '2' })),
+        () => store.addProject('p'),
+        () => addSession(store, { ...SESSION, subject: 's1' }),
+        () => addSession(store, { ...SESSION, session: 'e1' }),
+      ]) {
+        expect((await failure(call())).code).to.equal('INPUT_INVALID')
+      }
+    })
+  })
+
+  describe('on a network file system', () => {
+    it('has used a rollback journal since the first machine saw it so, and works as before', async () => {
+      await store.createAssessor(ASSESSOR, init())
+      const { db } = await store.opened()
+      expect(db.sqlite.pragma('journal_mode', { simple: true })).to.equal('wal')
+      db.sqlite.exec('UPDATE archive SET rollback = 1')
+      await store.close()
+      store = await lab.open()
+      const again = await store.opened()
+      expect(again.db.sqlite.pragma('journal_mode', { simple: true })).to.equal('delete')
+      expect(existsSync(join(lab.archive, 'archive.db-wal'))).to.equal(false)
+      const other = await lab.open()
+      await other.upload(PDF, memorySource({ a: '1' }))
+      expect(await contentOf(store)).to.deep.equal({ a: '1' })
+      const { cursor } = await store.changedSince('P', undefined)
+      await other.updateAssessor(ASSESSOR, { quality: 'x' }, (await node()).revision)
+      expect((await store.changedSince('P', cursor)).subjects).to.deep.equal(['S1'])
     })
   })
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { AssessorInit, FileEntry, FileSink, FileSource, ResourceRef, TaskRecord } from '@orbweaver/core'
-import { FolderStore, type FolderStoreOptions } from '@orbweaver/adapter-local'
+import { FolderStore, type FolderStoreOptions } from '#src/store/folder-store.js'
 
 export const sha256 = (content: string | Uint8Array): string =>
   createHash('sha256').update(content).digest('hex')
@@ -32,7 +32,9 @@ export async function makeLab(): Promise<Lab> {
     stores.push(store)
     return store
   }
-  await addSession(await open())
+  const first = await open()
+  await addSession(first)
+  await first.close()
   return {
     folder,
     archive,

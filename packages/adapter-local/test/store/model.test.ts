@@ -83,7 +83,7 @@ describe('folder archive against a model', function () {
           for (const assessor of LABELS) await store.deleteAssessor({ ...ref, assessor })
         expect(await collect(store.check({ deep: true }))).to.deep.equal([])
       }),
-      { numRuns: 40 },
+      { numRuns: 30 },
     )
   })
 

@@ -4,7 +4,7 @@
  */
 
 import { ConflictError, type ArchiveRef } from '@orbweaver/core'
-import { FolderStore } from '@orbweaver/adapter-local'
+import { FolderStore } from '#src/store/folder-store.js'
 import { SESSION, init, memorySource, taskRecord } from './helpers.js'
 
 const [, , path = '', name = '', rounds = ''] = process.argv
