@@ -4,8 +4,12 @@
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(
-    'Error: Orbweaver needs Node.js 20.19 or newer; this is ' + process.version + ' (' + process.execPath + ').\n' +
-      '  Install a newer one from https://nodejs.org, or with your site\'s module system (module load nodejs).\n',
+    'Error: Orbweaver needs Node.js 20.19 or newer; this is ' +
+      process.version +
+      ' (' +
+      process.execPath +
+      ').\n' +
+      "  Install a newer one from https://nodejs.org, or with your site's module system (module load nodejs).\n",
   )
   process.exit(2)
 }

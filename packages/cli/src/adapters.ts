@@ -65,7 +65,9 @@ export async function loadAdapter(
   const found = fitting.find(({ name }) => name === use) ?? (fitting.length === 1 ? fitting[0] : undefined)
   if (found !== undefined) return found
   if (fitting.length > 1) {
-    throw new InputError(`it has several adapters of kind ${kind}: ${fitting.map(({ name }) => name).join(', ')}`)
+    throw new InputError(
+      `it has several adapters of kind ${kind}: ${fitting.map(({ name }) => name).join(', ')}`,
+    )
   }
   const kinds = [...new Set(good.map((descriptor) => descriptor.kind))].join(', ')
   throw new InputError(`it is no ${kind} but a ${kinds}`)

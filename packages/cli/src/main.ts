@@ -22,13 +22,15 @@ export async function runFromProcess(): Promise<void> {
   // Every transfer and wait in flight listens to it; their number is limited elsewhere.
   setMaxListeners(0, controller.signal)
   let signalled: number | undefined
+  let terminal: Terminal | undefined
 
   for (const [name, code] of Object.entries(SIGNALS)) {
     process.on(name, () => {
       if (signalled !== undefined) process.exit(code) // asked twice: at once
       signalled = code
+      // Through the terminal in use: a live block may be drawn there.
       if (process.stderr.isTTY && name === 'SIGINT') {
-        process.stderr.write('\nStopping cleanly; jobs that run go on. Press Ctrl-C again to stop at once.\n')
+        terminal?.error('\nStopping cleanly; jobs that run go on. Press Ctrl-C again to stop at once.\n')
       }
       controller.abort(new DOMException(`Interrupted by ${name}`, 'AbortError'))
     })
@@ -44,35 +46,23 @@ export async function runFromProcess(): Promise<void> {
     })
   }
 
-  const terminalFor = (noColor: boolean): Terminal =>
-    new Terminal({
+  const terminalFor = (noColor: boolean): Terminal => {
+    terminal = new Terminal({
       stdout: process.stdout,
       stderr: process.stderr,
       stdinIsTty: process.stdin.isTTY,
       environment: process.env,
       noColor,
     })
-  const program = createProgram({
+    return terminal
+  }
+  let code = await runMain({
+    argv,
     terminal: terminalFor,
-    version: VERSION,
     environment: process.env,
     directory: currentDirectory(),
     signal: controller.signal,
   })
-
-  let code: number
-  try {
-    const [first, dashes, ...words] = argv
-    if (first === 'complete' && dashes === '--') {
-      // Asked by the shell at each press of Tab, so nothing else may be printed.
-      await complete(program.command, words, process.env, currentDirectory())
-      code = EXIT.good
-    } else code = await program.run(argv)
-  } catch (error) {
-    code = exitCodeOf(error)
-    const aborted = controller.signal.aborted && code === EXIT.interrupted
-    if (!aborted && !readerGone) await reportError(error, argv, terminalFor)
-  }
   if (readerGone) code = EXIT.good
   else if (signalled !== undefined) code = signalled
   // Everything is closed by now; a handle that a library forgot must not keep a cron job alive.
@@ -80,20 +70,50 @@ export async function runFromProcess(): Promise<void> {
   process.exit(code)
 }
 
+export interface MainOptions {
+  /** Without node and script. */
+  readonly argv: readonly string[]
+  readonly terminal: (noColor: boolean) => Terminal
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly directory: string
+  readonly signal: AbortSignal
+}
+
+/** The whole program but for what belongs to the process itself. Errors are printed here. @returns the exit code */
+export async function runMain(options: MainOptions): Promise<number> {
+  const { argv, environment, directory, signal } = options
+  const program = createProgram({ ...options, version: VERSION })
+  try {
+    const [first, dashes, ...words] = argv
+    if (first === 'complete' && dashes === '--') {
+      // Asked by the shell at each press of Tab, so nothing else may be printed.
+      await complete(program.command, words, environment, directory)
+      return EXIT.good
+    }
+    return await program.run(argv)
+  } catch (error) {
+    const code = exitCodeOf(error)
+    const asked = signal.aborted && code === EXIT.interrupted
+    if (!asked) await reportError(error, options)
+    return code
+  }
+}
+
 async function reportError(
   error: unknown,
-  argv: readonly string[],
-  terminalFor: (noColor: boolean) => Terminal,
+  { argv, terminal: terminalFor, directory }: MainOptions,
 ): Promise<void> {
   const options = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : undefined)
   const terminal = terminalFor(options.includes('--no-color'))
-  if (options.includes('--json') && !wasPrinted(error)) await writeJson(terminal, 'error', { error: errorFields(error) })
+  if (options.includes('--json') && !wasPrinted(error)) {
+    await writeJson(terminal, 'error', { error: errorFields(error) })
+  }
   terminal.error(
     renderError(error, {
       paint: terminal.paintError,
       width: terminal.errorWidth,
       verbose: options.some((word) => word === '--verbose' || /^-[a-z]*v[a-z]*$/.test(word)),
-      directory: currentDirectory(),
+      directory,
     }),
   )
 }

@@ -40,8 +40,7 @@ export function createProgram(options: ProgramOptions): Program {
     .showSuggestionAfterError()
     .configureHelp({
       showGlobalOptions: true,
-      subcommandTerm: (sub) =>
-        [sub.name(), ...sub.registeredArguments.map(argumentTerm)].join(' '),
+      subcommandTerm: (sub) => [sub.name(), ...sub.registeredArguments.map(argumentTerm)].join(' '),
     })
     .configureOutput({
       writeOut: (text) => void terminal.write(text),
@@ -59,7 +58,11 @@ export function createProgram(options: ProgramOptions): Program {
         'Start with: orbweaver demo, or orbweaver init in a folder of your own.',
     )
   command
-    .addOption(new Option('--site <file>', 'site file; default: orbweaver.yaml here or in a folder above').env('ORBWEAVER_SITE'))
+    .addOption(
+      new Option('--site <file>', 'site file; default: orbweaver.yaml here or in a folder above').env(
+        'ORBWEAVER_SITE',
+      ),
+    )
     .addOption(new Option('--profile <name>', 'use this profile of the site file').env('ORBWEAVER_PROFILE'))
     .addOption(new Option('--json', 'print one JSON object'))
     .addOption(new Option('--yes', 'answer every question with yes'))

@@ -72,7 +72,10 @@ export class RunProgress {
         this.annotate(event.label, `inputs: ${count(event.files, 'file')}, ${formatMemory(event.bytes)}`)
         break
       case 'uploaded':
-        this.annotate(event.label, `${event.resource}: ${count(event.files, 'file')}, ${formatMemory(event.bytes)}`)
+        this.annotate(
+          event.label,
+          `${event.resource}: ${count(event.files, 'file')}, ${formatMemory(event.bytes)}`,
+        )
         break
       case 'idle':
         this.backlog = event.backlog
@@ -223,11 +226,16 @@ export class RunView {
     if (words !== '') lines.push(this.clip(`  ${words}`, width, paint.dim))
     const active = [...progress.inState('uploading'), ...progress.inState('running')]
     for (const task of active.slice(0, SHOWN)) lines.push(this.taskLine(task, now, width))
-    if (active.length > SHOWN) lines.push(this.clip(`  … and ${active.length - SHOWN} more`, width, paint.dim))
+    if (active.length > SHOWN)
+      lines.push(this.clip(`  … and ${active.length - SHOWN} more`, width, paint.dim))
     if (progress.away !== undefined) {
       const { what, untilMs, message } = progress.away
       lines.push(
-        this.clip(`  ${what} is away, next try in ${formatSpan(untilMs - now)}: ${message}`, width, paint.yellow),
+        this.clip(
+          `  ${what} is away, next try in ${formatSpan(untilMs - now)}: ${message}`,
+          width,
+          paint.yellow,
+        ),
       )
     }
     return lines
@@ -258,5 +266,7 @@ export class RunView {
 
 /** Worth keeping on the screen when the block is gone: what ended badly. */
 function stays(event: EngineEvent): boolean {
-  return (event.kind === 'task' && (event.to === 'failed' || event.cause !== undefined)) || event.kind === 'away'
+  return (
+    (event.kind === 'task' && (event.to === 'failed' || event.cause !== undefined)) || event.kind === 'away'
+  )
 }

@@ -1,6 +1,13 @@
 /** The selector set that every command has: words of the command line → {@link Selection}. */
 
-import { TASK_STATES, nearest, parseDuration, wildcard, type Selection, type TaskState } from '@orbweaver/core'
+import {
+  TASK_STATES,
+  nearest,
+  parseDuration,
+  wildcard,
+  type Selection,
+  type TaskState,
+} from '@orbweaver/core'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { NoMatchError, UsageError, didYouMean } from './exit.js'
 
@@ -66,7 +73,8 @@ export function parseSince(value: string): number {
   // `Date` takes February 30 for March 1 and month 13 for next January.
   const valid =
     Number.isFinite(ms) &&
-    (date === null || (new Date(ms).getMonth() + 1 === Number(date[2]) && new Date(ms).getDate() === Number(date[3])))
+    (date === null ||
+      (new Date(ms).getMonth() + 1 === Number(date[2]) && new Date(ms).getDate() === Number(date[3])))
   if (!valid) throw new InvalidArgumentError('This is no date. Write 2026-01-31 or 2026-01-31T08:00.')
   if (ms > Date.now()) throw new InvalidArgumentError('This is in the future.')
   return ms
@@ -81,7 +89,9 @@ function secondsOf(value: string): number {
 }
 
 export function toSelection(options: SelectorOptions): Selection {
-  const states = [...new Set([...(options.status ?? []), ...(options.failed === true ? ['failed' as const] : [])])]
+  const states = [
+    ...new Set([...(options.status ?? []), ...(options.failed === true ? ['failed' as const] : [])]),
+  ]
   return {
     ...(options.project !== undefined && { projects: options.project }),
     ...(options.subject !== undefined && { subjects: options.subject }),
@@ -131,7 +141,8 @@ export function checkSelection(selection: Selection, known: KnownNames): void {
 export function describeSelection(selection: Selection): string {
   const words: string[] = []
   const add = (option: string, values: readonly string[] | undefined): void => {
-    for (const value of values ?? []) words.push(`--${option} ${/^[\w.*?/-]+$/.test(value) ? value : `'${value}'`}`)
+    for (const value of values ?? [])
+      words.push(`--${option} ${/^[\w.*?/-]+$/.test(value) ? value : `'${value}'`}`)
   }
   add('project', selection.projects)
   add('subject', selection.subjects)

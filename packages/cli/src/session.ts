@@ -92,7 +92,10 @@ export class Session {
 
   /** The selection that was typed, checked against the site. */
   async selection(options: SelectorOptions, labels?: readonly string[]): Promise<Selection> {
-    const selection = { ...toSelection(options), ...(labels !== undefined && labels.length > 0 && { labels }) }
+    const selection = {
+      ...toSelection(options),
+      ...(labels !== undefined && labels.length > 0 && { labels }),
+    }
     const { settings } = await this.site()
     checkSelection(selection, {
       projects: settings.projects.map(({ id }) => id),
@@ -144,11 +147,13 @@ export class Session {
   async confirm(question: string): Promise<boolean> {
     if (this.globals.yes === true) return true
     if (!this.terminal.canAsk || this.json) {
-      throw new UsageError(`${question} Nobody can be asked here.`, 'Give --yes to go ahead, or -n to look first.')
+      throw new UsageError(
+        `${question} Nobody can be asked here.`,
+        'Give --yes to go ahead, or -n to look first.',
+      )
     }
     const { confirm, isCancel } = await import('@clack/prompts')
     const answer = await confirm({ message: question, initialValue: false })
     return !isCancel(answer) && answer
   }
 }
-

@@ -10,16 +10,17 @@ export interface SiteAnswers {
 
 /** One YAML scalar. JSON's strings are YAML too, so whatever could be read as something else is written so. */
 function scalar(text: string): string {
-  const plain = /^[A-Za-z./][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|[yn]|\.(inf|nan))$/i.test(text)
+  const plain =
+    /^[A-Za-z./][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|[yn]|\.(inf|nan))$/i.test(text)
   return plain ? text : JSON.stringify(text)
 }
 
 const flow = (words: readonly string[]): string => `[${words.map(scalar).join(', ')}]`
 
 export function siteFileText(answers: SiteAnswers): string {
-  return `# yaml-language-server: $schema=./site.schema.json
-# The site: which archive, which cluster, which processors. Check it with: orbweaver check
-# For help in your editor: orbweaver schema site > site.schema.json
+  return `# The site: which archive, which cluster, which processors. Check it with: orbweaver check
+# For completion in your editor run \`orbweaver schema site > site.schema.json\` and write as the first line here:
+#   "# yaml-language-server: $schema=./site.schema.json"
 
 site: ${scalar(answers.name)}
 
@@ -47,10 +48,8 @@ ${answers.projects.map((project) => `  - id: ${scalar(project)}\n    processors:
 `
 }
 
-export const HELLO_PROCESSOR = `# yaml-language-server: $schema=../processor.schema.json
-# A first processor: lists the files of one scan of every session. Try it, without touching the archive:
+export const HELLO_PROCESSOR = `# A first processor: lists the files of one scan of every session. Try it, without touching the archive:
 #   orbweaver try ./processors/hello.yaml --session YOUR_SESSION
-# For help in your editor: orbweaver schema processor > processor.schema.json
 
 name: hello
 version: 1.0.0

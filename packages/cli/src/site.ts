@@ -1,12 +1,6 @@
 /** Finding and loading the site file. */
 
-import {
-  findSiteFile,
-  loadSite,
-  processorJsonSchema,
-  siteJsonSchema,
-  type LoadedSite,
-} from '@orbweaver/core'
+import { findSiteFile, loadSite, processorJsonSchema, siteJsonSchema, type LoadedSite } from '@orbweaver/core'
 import { readyProcessors } from '@orbweaver/processors'
 import { resolve } from 'node:path'
 import { KNOWN_ADAPTERS, loadAdapter, ourAdapters } from './adapters.js'

@@ -179,15 +179,17 @@ export function attemptJson(row: AttemptRow): object {
 }
 
 /** Print a list as it is made; an error half-way becomes part of the object, and is thrown on. */
-export async function streamJson(
+export async function streamJson<Fields extends Readonly<Record<string, unknown>>>(
   session: Session,
   command: string,
   name: string,
-  work: (add: (item: unknown) => Promise<void>) => Promise<Readonly<Record<string, unknown>>>,
-): Promise<void> {
+  work: (add: (item: unknown) => Promise<void>) => Promise<Fields>,
+): Promise<Fields> {
   const list = new JsonList(session.terminal, command, name)
   try {
-    await list.end(await work((item) => list.add(item)))
+    const fields = await work((item) => list.add(item))
+    await list.end(fields)
+    return fields
   } catch (error) {
     if (list.started) {
       await list.end({ error: errorFields(error) })

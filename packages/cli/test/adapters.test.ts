@@ -41,15 +41,20 @@ describe('adapters', () => {
     write('node_modules/plain-lsf/index.mjs', LSF)
     write('deeper/site/x', '')
     for (const use of ['@mylab/lsf', 'plain-lsf']) {
-      expect((await loadAdapter(use, 'cluster-backend', sandbox.path('deeper/site'))).name, use).to.equal('lsf')
+      expect((await loadAdapter(use, 'cluster-backend', sandbox.path('deeper/site'))).name, use).to.equal(
+        'lsf',
+      )
     }
   })
 
   it('may come several in one package; the word decides', async () => {
-    const two = LSF.replace('export default', 'const one =') + "export default [one, { ...one, name: 'uge' }]\n"
+    const two =
+      LSF.replace('export default', 'const one =') + "export default [one, { ...one, name: 'uge' }]\n"
     write('both.mjs', two)
     const load = loadAdapter('./both.mjs', 'cluster-backend', sandbox.directory)
-    expect(await load.catch((error: Error) => error.message)).to.match(/several adapters of kind cluster-backend: lsf, uge/)
+    expect(await load.catch((error: Error) => error.message)).to.match(
+      /several adapters of kind cluster-backend: lsf, uge/,
+    )
   })
 
   const bad: readonly (readonly [string, string, string, RegExp])[] = [
@@ -59,7 +64,12 @@ describe('adapters', () => {
     ['a module with a mistake', './x.mjs', 'export default {', /Unexpected/],
     ['a module that exports something else', './x.mjs', 'export default 7', /default export is no adapter/],
     ['a module without a default export', './x.mjs', 'export const a = 1', /default export is no adapter/],
-    ['an adapter of another kind', './x.mjs', LSF.replace('cluster-backend', 'data-store'), /no cluster-backend but a data-store/],
+    [
+      'an adapter of another kind',
+      './x.mjs',
+      LSF.replace('cluster-backend', 'data-store'),
+      /no cluster-backend but a data-store/,
+    ],
   ]
   for (const [what, use, text, message] of bad) {
     it(`refuses ${what}`, async () => {

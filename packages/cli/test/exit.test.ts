@@ -12,7 +12,8 @@ import {
 import { NoMatchError, UsageError, errorFields, exitCodeOf, renderError, shortPath } from '#src/exit.js'
 
 const VIEW = { paint: pc.createColors(false), width: 80, verbose: false, directory: '/home/me/site' }
-const systemError = (code: string, path: string): Error => Object.assign(new Error(`${code}: ${path}`), { code, path })
+const systemError = (code: string, path: string): Error =>
+  Object.assign(new Error(`${code}: ${path}`), { code, path })
 
 describe('exit codes', () => {
   const cases: readonly (readonly [unknown, number])[] = [
@@ -40,7 +41,9 @@ describe('exit codes', () => {
 
 describe('errors on the screen', () => {
   it('say what failed, whether it lasts, and what to do', () => {
-    const error = new LeaseHeldError('Another engine serves project P (run, host a, pid 7).', { hint: 'Wait with --wait.' })
+    const error = new LeaseHeldError('Another engine serves project P (run, host a, pid 7).', {
+      hint: 'Wait with --wait.',
+    })
     expect(renderError(error, VIEW)).to.equal(
       'Error: Another engine serves project P (run, host a, pid 7).\n' +
         '  This may pass by itself: the same command can work later.\n' +
@@ -51,7 +54,14 @@ describe('errors on the screen', () => {
 
   it('list every problem of a file, with a path one can click', () => {
     const error = new ConfigError([
-      { file: '/home/me/site/orbweaver.yaml', line: 3, column: 5, path: 'store.use', message: 'is no archive', hint: 'folder' },
+      {
+        file: '/home/me/site/orbweaver.yaml',
+        line: 3,
+        column: 5,
+        path: 'store.use',
+        message: 'is no archive',
+        hint: 'folder',
+      },
       { file: '/elsewhere/p.yaml', line: 1, column: 1, path: '', message: 'is empty' },
     ])
     expect(renderError(error, VIEW)).to.equal(
@@ -82,7 +92,11 @@ describe('errors on the screen', () => {
   })
 
   it('understand errors of another copy of core', () => {
-    const foreign = Object.assign(new Error('gone'), { code: 'STORE_UNAVAILABLE', retryable: true, details: {} })
+    const foreign = Object.assign(new Error('gone'), {
+      code: 'STORE_UNAVAILABLE',
+      retryable: true,
+      details: {},
+    })
     expect(exitCodeOf(foreign)).to.equal(75)
   })
 

@@ -6,7 +6,11 @@ import { memoryTerminal } from './helpers/memory-terminal.js'
 
 const LABEL = 'P-x-S-x-E-x-dti-qa_v1-x-0a1b2c3d'
 
-function task(to: TaskState, label = LABEL, more: Partial<Extract<EngineEvent, { kind: 'task' }>> = {}): EngineEvent {
+function task(
+  to: TaskState,
+  label = LABEL,
+  more: Partial<Extract<EngineEvent, { kind: 'task' }>> = {},
+): EngineEvent {
   return {
     kind: 'task',
     label,
@@ -20,18 +24,39 @@ function task(to: TaskState, label = LABEL, more: Partial<Extract<EngineEvent, {
 }
 
 function planned(complete: number, submit: number): EngineEvent {
-  const states = { waiting: 0, held: 0, ready: 0, queued: submit, running: 0, uploading: 0, complete, failed: 0, cancelled: 0 }
+  const states = {
+    waiting: 0,
+    held: 0,
+    ready: 0,
+    queued: submit,
+    running: 0,
+    uploading: 0,
+    complete,
+    failed: 0,
+    cancelled: 0,
+  }
   const actions = { none: complete, create: 0, mark: 0, submit, rerun: 0, follow: 0 }
   const counts: PlanCounts = { subjects: 1, sessions: 1, scans: 1, actions, states, noTask: 0 }
   return { kind: 'planned', project: 'P', counts }
 }
 
-const FAILED = { kind: 'tool', summary: 'The program ended with exit code 3.', exitCode: 3, evidence: [] } as const
+const FAILED = {
+  kind: 'tool',
+  summary: 'The program ended with exit code 3.',
+  exitCode: 3,
+  evidence: [],
+} as const
 
 describe('the progress of a run', () => {
   it('counts each task once, in its last state', () => {
     const progress = new RunProgress(() => 0)
-    for (const event of [planned(5, 2), task('queued'), task('running'), task('queued', 'other'), planned(6, 1)]) {
+    for (const event of [
+      planned(5, 2),
+      task('queued'),
+      task('running'),
+      task('queued', 'other'),
+      planned(6, 1),
+    ]) {
       progress.handle(event)
     }
     expect(progress.completeBefore).to.equal(5)
@@ -70,12 +95,17 @@ describe('the view of a run', () => {
     const view = new RunView({ terminal, processors, style: 'lines', title: 'run' })
     view.start()
     const away: EngineEvent = { kind: 'away', what: 'archive', message: 'no answer', untilMs: 0 }
-    for (const event of [planned(5, 2), task('failed', LABEL, { cause: FAILED, attempt: 2 }), away, away]) view.onEvent(event)
+    for (const event of [planned(5, 2), task('failed', LABEL, { cause: FAILED, attempt: 2 }), away, away])
+      view.onEvent(event)
     view.stop()
     const lines = err().trimEnd().split('\n')
     expect(lines).to.have.length(3)
-    expect(lines[0]).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d planned {3}P: 2 to submit, 0 under way, 5 complete$/)
-    expect(lines[1]).to.match(/ failed {4}P-x-S-x-E-x-dti-qa_v1-x-0a1b2c3d \(attempt 2\) — tool: The program ended with exit code 3\.$/)
+    expect(lines[0]).to.match(
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d planned {3}P: 2 to submit, 0 under way, 5 complete$/,
+    )
+    expect(lines[1]).to.match(
+      / failed {4}P-x-S-x-E-x-dti-qa_v1-x-0a1b2c3d \(attempt 2\) — tool: The program ended with exit code 3\.$/,
+    )
     expect(lines[2]).to.match(/ away {6}archive is away, next try at .*: no answer$/)
   })
 
@@ -113,8 +143,10 @@ describe('the view of a run', () => {
 function screenOf(text: string): string[] {
   const rows: string[] = ['']
   let row = 0
-  // eslint-disable-next-line no-control-regex
-  for (const [, move, erase, other] of text.matchAll(/\u001b\[(\d+)A|(\u001b\[J)|(?:\u001b\[[?0-9]*[hlm])|([^\u001b])/gs)) {
+  for (const [, move, erase, other] of text.matchAll(
+    // eslint-disable-next-line no-control-regex
+    /\u001b\[(\d+)A|(\u001b\[J)|(?:\u001b\[[?0-9]*[hlm])|([^\u001b])/gs,
+  )) {
     if (move !== undefined) row -= Number(move)
     else if (erase !== undefined) rows.splice(row, Infinity, '')
     else if (other === '\n') {

@@ -31,7 +31,21 @@ describe('selectors', () => {
     expect(toSelection(parse())).to.deep.equal({})
     expect(
       toSelection(
-        parse('--project', 'A', '--project', 'B*', '--subject', 'S', '--session', 'E', '--processor', 'p', '--status', 'Failed', '--failed'),
+        parse(
+          '--project',
+          'A',
+          '--project',
+          'B*',
+          '--subject',
+          'S',
+          '--session',
+          'E',
+          '--processor',
+          'p',
+          '--status',
+          'Failed',
+          '--failed',
+        ),
       ),
     ).to.deep.equal({
       projects: ['A', 'B*'],
@@ -72,9 +86,9 @@ describe('selectors', () => {
   })
 
   it('can be shown as they are typed', () => {
-    expect(describeSelection({ projects: ['A'], sessions: ['S 1'], states: ['failed'], labels: ['L'] })).to.equal(
-      "--project A --session 'S 1' --status failed L",
-    )
+    expect(
+      describeSelection({ projects: ['A'], sessions: ['S 1'], states: ['failed'], labels: ['L'] }),
+    ).to.equal("--project A --session 'S 1' --status failed L")
   })
 
   it('are demanded where a command would work on everything', () => {

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { extname } from 'node:path'
 import type { Bind } from '../program.js'
 import { EXIT, renderProblems, shortPath } from '../exit.js'
-import { loadProcessor } from '../ready.js'
+import { distinctProcessors, loadProcessor } from '../ready.js'
 import type { Session } from '../session.js'
 import { markPrinted, writeJson } from '../terminal/json.js'
 import { count } from '../terminal/text.js'
@@ -35,7 +35,7 @@ async function checkSite(session: Session): Promise<number> {
     throw error
   }
   const { projects } = site.settings
-  const processors = [...new Set(projects.flatMap((project) => project.processors))]
+  const processors = distinctProcessors(projects)
   if (session.json) {
     await session.answer('check', {
       ok: true,

@@ -68,7 +68,8 @@ export async function complete(
   const globals = [...root.options.values()]
   for (const command of root.commands.values()) {
     // Global options are accepted behind every command as well.
-    for (const option of globals) if (!command.options.has(option.value)) command.options.set(option.value, option)
+    for (const option of globals)
+      if (!command.options.has(option.value)) command.options.set(option.value, option)
   }
   for (const command of [root, ...root.commands.values()]) {
     for (const [name, values] of Object.entries(answers)) {
@@ -98,7 +99,9 @@ async function siteNames(
     const { settings, profiles } = await openSite(file, undefined)
     return {
       projects: settings.projects.map(({ id }) => id),
-      processors: [...new Set(settings.projects.flatMap(({ processors }) => processors.map(({ name }) => name)))],
+      processors: [
+        ...new Set(settings.projects.flatMap(({ processors }) => processors.map(({ name }) => name))),
+      ],
       profiles: [...profiles],
     }
   } catch {

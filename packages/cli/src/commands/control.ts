@@ -4,7 +4,7 @@ import { ACTIVE_STATES, type Engine, type Selection, type TaskState, type TaskVi
 import type { Command } from 'commander'
 import type { Bind } from '../program.js'
 import { EXIT, UsageError } from '../exit.js'
-import { addSelectors, demandSelection, type SelectorOptions } from '../selectors.js'
+import { addSelectors, demandSelection, describeSelection, type SelectorOptions } from '../selectors.js'
 import type { Session } from '../session.js'
 import { nothingMatches, resolveLabels } from '../tasks.js'
 import { count } from '../terminal/text.js'
@@ -30,37 +30,56 @@ function registerRetry(program: Command, bind: Bind): void {
   const command = program
     .command('retry')
     .summary('let failed or cancelled tasks run again')
-    .description('Make failed or cancelled tasks ready again, with all their tries. They run with the next `orbweaver run`.')
+    .description(
+      'Make failed or cancelled tasks ready again, with all their tries. They run with the next `orbweaver run`.',
+    )
     .argument(...LABELS)
     .option('--force', 'also complete tasks: their results are replaced')
     .option('-n, --dry-run', 'only show which')
   addSelectors(command)
-  bind<ControlOptions & { readonly force?: boolean }, [readonly string[]]>(command, async (session, options, words) => {
-    const { engine, selection } = await selected(session, options, words, 'retry')
-    const force = options.force === true
-    const states: readonly TaskState[] = ['failed', 'cancelled', ...(force ? (['complete'] as const) : [])]
-    const { views, passedOver } = await matching(engine, selection, session, (state) => states.includes(state))
-    if (views.length === 0) return nothingThere(session, 'retry', passedOver, `none is ${states.join(' or ')}`)
-    if (options.dryRun === true) return showOnly(session, 'retry', views)
-    const complete = views.filter(({ node }) => node.state === 'complete').length
-    if (complete > 0 && !(await session.confirm(`Replace the results of ${count(complete, 'complete task')}?`))) {
-      return EXIT.failed
-    }
-    const labels = await engine.retry(selection, { signal: session.signal, force })
-    return report(session, 'retry', labels, `${count(labels.length, 'task')} ready again. Next: orbweaver run`)
-  })
+  bind<ControlOptions & { readonly force?: boolean }, [readonly string[]]>(
+    command,
+    async (session, options, words) => {
+      const { engine, selection } = await selected(session, options, words, 'retry')
+      const force = options.force === true
+      const states: readonly TaskState[] = ['failed', 'cancelled', ...(force ? (['complete'] as const) : [])]
+      const { views, passedOver } = await matching(engine, selection, session, (state) =>
+        states.includes(state),
+      )
+      if (views.length === 0)
+        return nothingThere(session, 'retry', passedOver, `none is ${states.join(' or ')}`)
+      if (options.dryRun === true) return showOnly(session, 'retry', views)
+      const complete = views.filter(({ node }) => node.state === 'complete').length
+      if (
+        complete > 0 &&
+        !(await session.confirm(`Replace the results of ${count(complete, 'complete task')}?`))
+      ) {
+        return EXIT.failed
+      }
+      const labels = await engine.retry(selection, { signal: session.signal, force })
+      return report(
+        session,
+        'retry',
+        labels,
+        `${count(labels.length, 'task')} ready again. Next: orbweaver run`,
+      )
+    },
+  )
 }
 
 function registerPause(program: Command, bind: Bind): void {
   const command = program
     .command('pause')
     .summary('submit nothing more of what is selected')
-    .description('Submit no more jobs of what is selected, until resumed. Jobs that run go on, and their results are stored.')
+    .description(
+      'Submit no more jobs of what is selected, until resumed. Jobs that run go on, and their results are stored.',
+    )
     .argument(...LABELS)
     .option('--note <text>', 'why, for your colleagues', '')
     .option('--list', 'show what is paused')
+    .option('-n, --dry-run', 'only say what would be paused')
   addSelectors(command, ['subject', 'session', 'status', 'failed', 'since'])
-  bind<SelectorOptions & { readonly note: string; readonly list?: boolean }, [readonly string[]]>(
+  bind<ControlOptions & { readonly note: string; readonly list?: boolean }, [readonly string[]]>(
     command,
     async (session, options, words) => {
       if (options.list === true) {
@@ -72,6 +91,7 @@ function registerPause(program: Command, bind: Bind): void {
         return EXIT.good
       }
       const { engine, selection } = await selected(session, options, words, 'pause')
+      if (options.dryRun === true) return sayOnly(session, 'pause', selection)
       await engine.pause(selection, options.note)
       if (session.json) await session.answer('pause', { pauses: engine.pauses() })
       else await session.print('Paused. Jobs that run go on. To lift it: orbweaver resume')
@@ -86,11 +106,14 @@ function registerResume(program: Command, bind: Bind): void {
     .summary('lift pauses')
     .description('Lift the pause of exactly what is selected; with no selection, all pauses.')
     .argument(...LABELS)
+    .option('-n, --dry-run', 'only say what would be resumed')
   addSelectors(command, ['subject', 'session', 'status', 'failed', 'since'])
-  bind<SelectorOptions, [readonly string[]]>(command, async (session, options, words) => {
+  bind<ControlOptions, [readonly string[]]>(command, async (session, options, words) => {
     const { engine } = await session.open()
     const labels = words.length === 0 ? [] : await resolveLabels(engine, words, session)
-    const lifted = await engine.resume(await session.selection(options, labels))
+    const selection = await session.selection(options, labels)
+    if (options.dryRun === true) return sayOnly(session, 'resume', selection)
+    const lifted = await engine.resume(selection)
     const left = engine.pauses()
     if (session.json) await session.answer('resume', { lifted, pauses: left })
     else if (lifted > 0) await session.print(`${count(lifted, 'pause')} lifted. Next: orbweaver run`)
@@ -113,15 +136,34 @@ function registerCancel(program: Command, bind: Bind): void {
   addSelectors(command)
   bind<ControlOptions, [readonly string[]]>(command, async (session, options, words) => {
     const { engine, selection } = await selected(session, options, words, 'cancel')
-    const { views, passedOver } = await matching(engine, selection, session, (state) => !['complete', 'cancelled'].includes(state))
-    if (views.length === 0) return nothingThere(session, 'cancel', passedOver, 'all are complete or cancelled')
+    const { views, passedOver } = await matching(
+      engine,
+      selection,
+      session,
+      (state) => !['complete', 'cancelled'].includes(state),
+    )
+    if (views.length === 0)
+      return nothingThere(session, 'cancel', passedOver, 'all are complete or cancelled')
     if (options.dryRun === true) return showOnly(session, 'cancel', views)
     const jobs = views.filter(({ node }) => node.state !== undefined && ACTIVE_STATES.has(node.state)).length
     const question = `Cancel ${count(views.length, 'task')}${jobs > 0 ? ` (${count(jobs, 'job')} under way)` : ''}?`
     // Who names single tasks has thought of each.
     if (words.length === 0 && !(await session.confirm(question))) return EXIT.failed
     const labels = await engine.cancel(selection, { signal: session.signal })
-    return report(session, 'cancel', labels, `${count(labels.length, 'task')} cancelled. To run again: orbweaver retry`)
+    if (labels.length === 0) {
+      return report(session, 'cancel', labels, 'Nothing was cancelled: what is under way is being stored.')
+    }
+    // A scheduler takes its time, and what a job did last is seen by whoever follows it.
+    let ending = 0
+    for await (const { node } of engine.tasks({ labels }, { signal: session.signal })) {
+      if (node.state !== 'cancelled') ending += 1
+    }
+    const sentence =
+      ending === 0
+        ? `${count(labels.length, 'task')} cancelled. To run again: orbweaver retry`
+        : `${count(labels.length, 'task')} cancelled; ${count(ending, 'job is', 'jobs are')} being ended, ` +
+          'which the engine at work, or the next `orbweaver run`, will record.'
+    return report(session, 'cancel', labels, sentence, { ending })
   })
 }
 
@@ -136,21 +178,29 @@ function registerApprove(program: Command, bind: Bind): void {
     .option('--quality <word>', 'the verdict: Passed, Failed, Rerun, "Do Not Run", or your own', 'Passed')
     .option('-n, --dry-run', 'only show which')
   addSelectors(command)
-  bind<ControlOptions & { readonly quality: string }, [readonly string[]]>(command, async (session, options, words) => {
-    const quality = options.quality.trim()
-    // eslint-disable-next-line no-control-regex
-    if (quality === '' || quality.length > 100 || /[\u0000-\u001f\u007f]/.test(quality)) {
-      throw new UsageError('--quality is a word or a few: at most 100 characters, no line breaks.')
-    }
-    const { engine, selection } = await selected(session, options, words, 'approve')
-    const { views, passedOver } = await matching(engine, selection, session, () => true)
-    if (views.length === 0) return nothingThere(session, 'approve', passedOver, '')
-    if (options.dryRun === true) return showOnly(session, 'approve', views)
-    const question = `Set quality "${quality}" on ${count(views.length, 'task')}?`
-    if (words.length === 0 && !(await session.confirm(question))) return EXIT.failed
-    const labels = await engine.approve(selection, quality, { signal: session.signal })
-    return report(session, 'approve', labels, `Quality of ${count(labels.length, 'task')} is now ${quality}.`)
-  })
+  bind<ControlOptions & { readonly quality: string }, [readonly string[]]>(
+    command,
+    async (session, options, words) => {
+      const quality = options.quality.trim()
+      // eslint-disable-next-line no-control-regex
+      if (quality === '' || quality.length > 100 || /[\u0000-\u001f\u007f]/.test(quality)) {
+        throw new UsageError('--quality is a word or a few: at most 100 characters, no line breaks.')
+      }
+      const { engine, selection } = await selected(session, options, words, 'approve')
+      const { views, passedOver } = await matching(engine, selection, session, () => true)
+      if (views.length === 0) return nothingThere(session, 'approve', passedOver, '')
+      if (options.dryRun === true) return showOnly(session, 'approve', views)
+      const question = `Set quality "${quality}" on ${count(views.length, 'task')}?`
+      if (words.length === 0 && !(await session.confirm(question))) return EXIT.failed
+      const labels = await engine.approve(selection, quality, { signal: session.signal })
+      return report(
+        session,
+        'approve',
+        labels,
+        `Quality of ${count(labels.length, 'task')} is now ${quality}.`,
+      )
+    },
+  )
 }
 
 async function selected(
@@ -205,13 +255,23 @@ async function showOnly(session: Session, command: string, views: readonly TaskV
   return EXIT.good
 }
 
+async function sayOnly(session: Session, command: string, selection: Selection): Promise<number> {
+  if (session.json) await session.answer(command, { dryRun: true, selection })
+  else
+    await session.print(
+      `Would ${command} ${describeSelection(selection) || 'everything'}. Nothing was changed.`,
+    )
+  return EXIT.good
+}
+
 async function report(
   session: Session,
   command: string,
   labels: readonly string[],
   sentence: string,
+  fields: Readonly<Record<string, unknown>> = {},
 ): Promise<number> {
-  if (session.json) await session.answer(command, { labels })
+  if (session.json) await session.answer(command, { labels, ...fields })
   else {
     await session.terminal.lines(labels.slice(0, SHOWN))
     if (labels.length > SHOWN) await session.print(`… and ${count(labels.length - SHOWN, 'more', 'more')}`)

@@ -34,26 +34,30 @@ export function registerDemo(program: Command, bind: Bind): void {
     const directory = session.path(options.dir)
     const file = await siteFor(directory)
     session.useSite(await openSite(file, session.globals.profile))
-    const heading = (text: string): void => session.note(`\n${session.terminal.paintError.bold(text)}`)
+    // The demo is a story: all of it on stdout, in order.
+    const say = async (text: string): Promise<void> => {
+      if (!session.json) await session.print(text)
+    }
+    const heading = (text: string): Promise<void> => say(`\n${session.terminal.paint.bold(text)}`)
     const store = await openArchive(session)
     const { engine } = await session.open()
 
-    heading('1. The archive')
-    session.note(`Site file ${shortPath(file, session.directory)}`)
+    await heading('1. The archive')
+    await say(`Site file ${shortPath(file, session.directory)}`)
     const sample = sampleDirectory()
     for (const kind of ['bids', 'dicom'] as const) {
       const summary = await importFolder(session, store, join(sample, kind), { kind, project: PROJECT })
-      for (const line of importLines(summary)) session.note(line)
+      for (const line of importLines(summary)) await say(line)
     }
 
-    heading('2. The plan')
+    await heading('2. The plan')
     if (!session.json) await showPlan(session, {}, { limit: 20 })
 
-    heading('3. The run')
+    await heading('3. The run')
     const code = await runAndReport(session, 'demo', {}, { until: 'done' })
     if (session.json) return code
 
-    heading('4. Is everything in the archive as it was recorded?')
+    await heading('4. Is everything in the archive as it was recorded?')
     const totals = { tasks: 0, files: 0, bad: 0 }
     await engine.verify(
       {},
@@ -69,13 +73,13 @@ export function registerDemo(program: Command, bind: Bind): void {
         },
       },
     )
-    session.note(
+    await say(
       totals.bad === 0
         ? `Yes: ${count(totals.files, 'file')} of ${count(totals.tasks, 'task')} read back, every byte.`
         : `No: ${count(totals.bad, 'task differs', 'tasks differ')}.`,
     )
 
-    heading('5. The results')
+    await heading('5. The results')
     const views: TaskView[] = []
     for await (const view of engine.tasks({}, { signal: session.signal })) views.push(view)
     await session.table(taskColumns(session.terminal.paint), views)
@@ -122,15 +126,14 @@ async function openArchive(session: Session): Promise<FolderStore> {
   }
   const { store } = await session.open()
   if (store instanceof FolderStore) return store
-  throw new UsageError('The demo keeps its images in a folder archive.', 'Run it without --profile, or with one that leaves `store` alone.')
+  throw new UsageError(
+    'The demo keeps its images in a folder archive.',
+    'Run it without --profile, or with one that leaves `store` alone.',
+  )
 }
 
 /** Where the PDFs are. */
-async function printReports(
-  session: Session,
-  store: FolderStore,
-  views: readonly TaskView[],
-): Promise<void> {
+async function printReports(session: Session, store: FolderStore, views: readonly TaskView[]): Promise<void> {
   const reports: string[] = []
   for (const { ref, node } of views) {
     if (node.state !== 'complete' || !node.resources.some(({ label }) => label === 'PDF')) continue
@@ -149,15 +152,16 @@ async function printReports(
 async function printNext(session: Session, directory: string, view: TaskView | undefined): Promise<void> {
   const folder = quoteForShell(shortPath(directory, session.directory))
   const piece = view?.label.slice(-8) ?? 'LABEL'
+  // Started by npm (`npm run demo`, `npx`), the program is on the path only for npm.
+  const program = session.environment.npm_execpath === undefined ? 'orbweaver' : 'npx orbweaver'
   const commands: readonly (readonly [string, string])[] = [
-    [`cd ${folder}`, ''],
-    ['orbweaver status --summary', 'numbers by processor and state'],
-    [`orbweaver explain ${piece}`, 'why this task is where it is, rule by rule'],
-    [`orbweaver logs ${piece}`, 'what its job printed'],
-    ['orbweaver export bids --project SAMPLE --out ../derivatives', 'the results as a BIDS derivative'],
+    [`${program} status --summary`, 'numbers by processor and state'],
+    [`${program} explain ${piece}`, 'why this task is where it is, rule by rule'],
+    [`${program} status --long ${piece}`, 'its job, memory, times and results'],
+    [`${program} export bids --out derivatives`, 'the results as a BIDS derivative'],
   ]
   await session.print()
-  await session.print('Try next:')
+  await session.print(`Try next, after \`cd ${folder}\`:`)
   await session.table(
     [
       { head: '', value: ([command]) => command },

@@ -20,6 +20,7 @@ import type { Services } from '../container.js'
 import type { Bind } from '../program.js'
 import { writeRows } from '../doctor-writer.js'
 import { EXIT, didYouMean } from '../exit.js'
+import { distinctProcessors } from '../ready.js'
 import type { Session } from '../session.js'
 import { count } from '../terminal/text.js'
 import { paintDiagnosis } from '../terminal/words.js'
@@ -41,7 +42,8 @@ export function registerDoctor(program: Command, bind: Bind): void {
   bind(command, async (session) => {
     const services = await session.open()
     const results: Diagnosis[] = []
-    for (const check of CHECKS) results.push(...(await guarded(check.name, () => check.run(session, services))))
+    for (const check of CHECKS)
+      results.push(...(await guarded(check.name, () => check.run(session, services))))
     const problems = results.filter(({ status }) => status === 'problem').length
     const warnings = results.filter(({ status }) => status === 'warning').length
     if (session.json) {
@@ -59,7 +61,8 @@ export function registerDoctor(program: Command, bind: Bind): void {
         { head: 'CHECK', value: ({ check }) => check, narrow: 'wrap', least: 16 },
         {
           head: 'FOUND',
-          value: ({ found, hint, status }) => (hint === undefined || status === 'ok' ? found : `${found}\n→ ${hint}`),
+          value: ({ found, hint, status }) =>
+            hint === undefined || status === 'ok' ? found : `${found}\n→ ${hint}`,
           narrow: 'wrap',
           least: 30,
         },
@@ -208,7 +211,11 @@ async function checkState(session: Session, { site }: Services): Promise<readonl
     journal.close()
     return [
       rows === 2 * ROWS
-        ? { check: 'state folder', status: 'ok', found: `${stateDirectory}: locking works between processes (${network})` }
+        ? {
+            check: 'state folder',
+            status: 'ok',
+            found: `${stateDirectory}: locking works between processes (${network})`,
+          }
         : {
             check: 'state folder',
             status: 'problem',
@@ -233,13 +240,17 @@ async function checkState(session: Session, { site }: Services): Promise<readonl
 
 async function checkPrograms(session: Session, services: Services): Promise<readonly Diagnosis[]> {
   const { settings } = services.engine
-  const processors = [...new Set(settings.projects.flatMap((project) => project.processors))]
   const results: Diagnosis[] = []
-  for (const processor of processors) results.push(await checkProcessor(session, services, processor))
+  for (const processor of distinctProcessors(settings.projects))
+    results.push(await checkProcessor(session, services, processor))
   return results
 }
 
-async function checkProcessor(session: Session, services: Services, processor: Processor): Promise<Diagnosis> {
+async function checkProcessor(
+  session: Session,
+  services: Services,
+  processor: Processor,
+): Promise<Diagnosis> {
   const check = `processor ${processor.name}`
   if (processor.script !== undefined) {
     try {
@@ -295,7 +306,10 @@ async function firstThere(
     // The program's name is an argument of a fixed script, never part of its text.
     const argv = ['sh', '-c', 'command -v -- "$1"', 'sh', program]
     try {
-      const { exitCode, stdout } = await transport.runner.run({ argv, timeoutMs: 20_000 }, { signal: session.signal })
+      const { exitCode, stdout } = await transport.runner.run(
+        { argv, timeoutMs: 20_000 },
+        { signal: session.signal },
+      )
       if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
     } catch (error) {
       if (!(error instanceof NotFoundError)) throw error

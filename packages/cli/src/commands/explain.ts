@@ -63,12 +63,17 @@ export function registerExplain(program: Command, bind: Bind): void {
       if (index > 0) await session.print()
       await session.terminal.lines(renderDecision(session, decision, records.get(decision)))
     }
-    if (asked.length > shown.length) session.note(`… and ${asked.length - shown.length} more: narrow the selection.`)
+    if (asked.length > shown.length)
+      session.note(`… and ${asked.length - shown.length} more: narrow the selection.`)
     return EXIT.good
   })
 }
 
-export function renderDecision(session: Session, decision: Decision, record: TaskRecord | undefined): string[] {
+export function renderDecision(
+  session: Session,
+  decision: Decision,
+  record: TaskRecord | undefined,
+): string[] {
   const { terminal } = session
   const { paint } = terminal
   const lines: string[] = []

@@ -47,7 +47,10 @@ export function registerExport(program: Command, bind: Bind): void {
     const selection = await session.selection(options)
     const projects = await selectedProjects(session, selection)
     if (form === 'bids' && projects.length > 1) {
-      throw new UsageError('A BIDS derivative is of one project.', `Give one with --project: ${projects.join(', ')}.`)
+      throw new UsageError(
+        'A BIDS derivative is of one project.',
+        `Give one with --project: ${projects.join(', ')}.`,
+      )
     }
     const written: Written[] = []
     const problems: ExportProblem[] = []
@@ -128,7 +131,12 @@ async function report(
   const some = written.filter(({ results, removed }) => results > 0 || removed > 0)
   await session.table(
     [
-      { head: 'FOLDER', value: ({ folder }) => shortPath(folder, session.directory), narrow: 'middle', least: 20 },
+      {
+        head: 'FOLDER',
+        value: ({ folder }) => shortPath(folder, session.directory),
+        narrow: 'middle',
+        least: 20,
+      },
       { head: 'RESULTS', value: ({ results }) => String(results), align: 'right' },
       { head: 'FILES', value: ({ files }) => String(files), align: 'right' },
       { head: 'NEW', value: (each) => `${each.written} (${formatMemory(each.bytes)})`, align: 'right' },

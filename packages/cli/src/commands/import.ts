@@ -32,7 +32,11 @@ export function registerImport(program: Command, bind: Bind): void {
     )
     .argument('<folder>', 'the folder with the images')
     .option('--project <label>', 'into this project; needed for BIDS')
-    .addOption(new Option('--as <kind>', 'what the folder is').choices(['auto', 'bids', 'dicom', 'tree']).default('auto'))
+    .addOption(
+      new Option('--as <kind>', 'what the folder is')
+        .choices(['auto', 'bids', 'dicom', 'tree'])
+        .default('auto'),
+    )
     .option('--link', 'link to the files instead of copying them; they must stay as they are')
     .option('--skip-bad', 'import what is good and leave out what has errors')
     .option('-n, --dry-run', 'read and check everything, change nothing')
@@ -61,7 +65,8 @@ async function checkFolder(folder: string): Promise<void> {
     throw error
   })
   if (found === undefined) throw new UsageError(`There is no folder ${folder}.`, 'Check the path.')
-  if (!found.isDirectory()) throw new UsageError(`${folder} is no folder.`, 'Name the folder that holds the images.')
+  if (!found.isDirectory())
+    throw new UsageError(`${folder} is no folder.`, 'Name the folder that holds the images.')
 }
 
 /** @throws UsageError the site's archive takes no import */
@@ -115,14 +120,16 @@ async function printSummary(session: Session, summary: ImportSummary): Promise<v
     const word = kind === 'error' ? paintError.red(kind) : paintError.yellow(kind)
     session.note(safeForTerminal(`${word} ${path}: ${reason}${hint === undefined ? '' : ` (${hint})`}`))
   }
-  const left = problemCounts.error + problemCounts.skipped + problemCounts.note - Math.min(SHOWN, problems.length)
+  const left =
+    problemCounts.error + problemCounts.skipped + problemCounts.note - Math.min(SHOWN, problems.length)
   if (left > 0) session.note(`… and ${count(left, 'more', 'more')}`)
   await session.terminal.lines(importLines(summary))
   if (summary.dryRun) await session.print(paint.dim('Nothing was changed.'))
 }
 
 export function importLines(summary: ImportSummary): readonly string[] {
-  const { kind, reasons, projects, subjects, sessions, scans, files, bytes, created, changed, dryRun } = summary
+  const { kind, reasons, projects, subjects, sessions, scans, files, bytes, created, changed, dryRun } =
+    summary
   const what = [
     count(subjects, 'subject'),
     count(sessions, 'session'),
@@ -130,7 +137,10 @@ export function importLines(summary: ImportSummary): readonly string[] {
     `${count(files, 'file')} (${formatMemory(bytes)})`,
   ]
   const read = reasons.length > 0 ? ` (${kind}: ${reasons.join(', ')})` : ` (${kind})`
-  const into = projects.length === 0 ? '' : ` for ${projects.length === 1 ? 'project' : 'projects'} ${listWords(projects)}`
+  const into =
+    projects.length === 0
+      ? ''
+      : ` for ${projects.length === 1 ? 'project' : 'projects'} ${listWords(projects)}`
   const lines = [`Found ${listWords(what)}${into}${read}.`]
   if (dryRun) return lines
   if (created === 0 && changed === 0) lines.push('All of it was in the archive already.')

@@ -1,6 +1,6 @@
-import { labelProblem } from '@orbweaver/core'
+import { labelProblem, systemErrorCode } from '@orbweaver/core'
 import { InvalidArgumentError, type Command } from 'commander'
-import { mkdir, open } from 'node:fs/promises'
+import { lstat, mkdir, open } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import type { Bind } from '../program.js'
 import { EXIT, UsageError } from '../exit.js'
@@ -31,7 +31,11 @@ export function registerInit(program: Command, bind: Bind): void {
     .option('--archive <folder>', 'folder of the archive; made when it is not there')
     .option('--work-root <folder>', 'folder where jobs run')
     .option('--project <label>', 'a project of the archive (repeatable)', projectLabel)
-    .option('--processor <name>', `a processor for the projects (repeatable): ${readyNames().join(', ')}`, collect)
+    .option(
+      '--processor <name>',
+      `a processor for the projects (repeatable): ${readyNames().join(', ')}`,
+      collect,
+    )
     .option('--force', 'replace files that are there')
   bind<InitOptions>(command, async (session, options) => {
     const directory = session.path(options.dir ?? '.')
@@ -39,13 +43,15 @@ export function registerInit(program: Command, bind: Bind): void {
       if (readyNames().includes(name) || /[./]/.test(name)) continue
       throw new UsageError(`There is no ready processor ${name}.`, `Ready: ${readyNames().join(', ')}.`)
     }
+    const site = join(directory, 'orbweaver.yaml')
+    const hello = join(directory, 'processors', 'hello.yaml')
+    // Before the questions: nobody likes to answer them for nothing.
+    if (options.force !== true) await refuseExisting([site, hello])
     const answers = await ask(session, options)
     if (answers === undefined) {
       session.note('Nothing was written.')
       return EXIT.interrupted
     }
-    const site = join(directory, 'orbweaver.yaml')
-    const hello = join(directory, 'processors', 'hello.yaml')
     const written = await writeFiles(
       [
         [site, siteFileText(answers)],
@@ -152,19 +158,24 @@ async function ask(session: Session, options: InitOptions): Promise<SiteAnswers 
   }
 }
 
-/** All or nothing, as far as files that are there already go. */
+async function refuseExisting(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const there = await lstat(path).catch((error: unknown) => {
+      if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
+      throw error
+    })
+    if (there === undefined) continue
+    throw new UsageError(
+      `${path} is there already.`,
+      'Give --force to replace it, or --dir for another folder.',
+    )
+  }
+}
+
 async function writeFiles(
   files: readonly (readonly [path: string, text: string])[],
   force: boolean,
 ): Promise<readonly string[]> {
-  if (!force) {
-    for (const [path] of files) {
-      const there = await open(path, 'r').catch(() => undefined) // not there, or not readable: writing will tell
-      if (there === undefined) continue
-      await there.close()
-      throw new UsageError(`${path} is there already.`, 'Give --force to replace it, or --dir for another folder.')
-    }
-  }
   for (const [path, text] of files) {
     await mkdir(dirname(path), { recursive: true })
     // `wx`: a file that came in the meantime is not ours to replace.

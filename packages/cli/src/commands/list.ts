@@ -46,7 +46,8 @@ export function registerList(program: Command, bind: Bind): void {
       })
     } else {
       await session.streamTable(columnsOf(kind), counted)
-      if (total === 0 && selectsEverything(selection)) session.note(`The archive has no ${kind} for this site.`)
+      if (total === 0 && selectsEverything(selection))
+        session.note(`The archive has no ${kind} for this site.`)
       else if (total > 0) session.note(session.terminal.paintError.dim(count(total, kind.slice(0, -1))))
     }
     if (total === 0 && !selectsEverything(selection)) throw nothingMatches(selection, kind)
@@ -253,7 +254,12 @@ async function listProcessors(session: Session, selection: Selection): Promise<n
         level: processor.level,
         description: processor.description,
         requirements: processor.requirements,
-        inputs: processor.inputs.map(({ name, kind, choose, optional }) => ({ name, kind, choose, optional })),
+        inputs: processor.inputs.map(({ name, kind, choose, optional }) => ({
+          name,
+          kind,
+          choose,
+          optional,
+        })),
         outputs: processor.outputs,
         projects,
       })),

@@ -1,7 +1,7 @@
 import type { LogChunk } from '@orbweaver/core'
 import type { Command } from 'commander'
 import type { Bind } from '../program.js'
-import { EXIT, UsageError } from '../exit.js'
+import { EXIT, NoMatchError, UsageError } from '../exit.js'
 import { parseCount } from '../selectors.js'
 import { resolveLabels } from '../tasks.js'
 import { safeForTerminal } from '../terminal/text.js'
@@ -26,10 +26,20 @@ export function registerLogs(program: Command, bind: Bind): void {
     .option('--stderr', 'only what went to stderr (printed on stdout)')
   bind<LogsOptions, [string]>(command, async (session, options, word) => {
     if (session.json && options.follow === true) {
-      throw new UsageError('--json prints one object at the end and cannot follow.', 'Leave out --follow or --json.')
+      throw new UsageError(
+        '--json prints one object at the end and cannot follow.',
+        'Leave out --follow or --json.',
+      )
     }
     const { engine } = await session.open()
     const [label = word] = await resolveLabels(engine, [word], session)
+    const attempts = engine.attempts(label).map(({ attempt }) => attempt)
+    if (options.attempt !== undefined && attempts.length > 0 && !attempts.includes(options.attempt)) {
+      throw new NoMatchError(
+        `Task ${label} has no attempt ${options.attempt}.`,
+        `Attempts: ${[...attempts].sort((a, b) => a - b).join(', ')}.`,
+      )
+    }
     const { terminal } = session
     const texts: Record<LogChunk['stream'], string[]> = { stdout: [], stderr: [] }
     let printed = false

@@ -28,7 +28,9 @@ export function registerPlan(program: Command, bind: Bind): void {
   addSelectors(command)
   bind<PlanCommandOptions>(command, async (session, options) => {
     const selection = await session.selection(options)
-    await showPlan(session, selection, options)
+    const counts = await showPlan(session, selection, options)
+    const { submit, rerun, create, mark } = counts.actions
+    if (submit + rerun + create + mark > 0) session.note('Nothing was changed. To do this: orbweaver run')
     return EXIT.good
   })
 }
@@ -38,20 +40,20 @@ export async function showPlan(
   session: Session,
   selection: Selection,
   options: { readonly limit: number; readonly all?: boolean },
-): Promise<void> {
+): Promise<PlanCounts> {
   const { engine } = await session.open()
   const { signal } = session
   if (session.json) {
-    await streamJson(session, 'plan', 'decisions', async (add) => {
-      const counts = await engine.plan(selection, {
+    const { counts } = await streamJson(session, 'plan', 'decisions', async (add) => {
+      const found = await engine.plan(selection, {
         signal,
         onDecision: (decision) =>
           options.all === true || decision.action !== 'none' ? add(decisionJson(decision, false)) : undefined,
       })
-      if (decidesNothing(counts, selection)) throw nothingMatches(selection, 'targets of a processor')
-      return { counts }
+      if (decidesNothing(found, selection)) throw nothingMatches(selection, 'targets of a processor')
+      return { counts: found }
     })
-    return
+    return counts
   }
   const counts =
     options.all === true
@@ -59,10 +61,7 @@ export async function showPlan(
       : await printGroups(session, selection, options.limit)
   if (decidesNothing(counts, selection)) throw nothingMatches(selection, 'targets of a processor')
   await session.print(summarise(counts))
-  const { submit, rerun, create, mark } = counts.actions
-  if (submit + rerun + create + mark > 0) {
-    session.note(session.terminal.paintError.dim('Nothing was changed. To do this: orbweaver run'))
-  }
+  return counts
 }
 
 /** Something was selected, and no processor has anything to say about it. */
@@ -104,10 +103,14 @@ async function printGroups(session: Session, selection: Selection, limit: number
     const group = kept.get(action) ?? []
     if (group.length === 0) continue
     const total = counts.actions[action]
-    await session.print(`${paint.bold(ACTION_TITLES[action])} ${paint.dim(`(${total.toLocaleString('en-GB')})`)}`)
+    await session.print(
+      `${paint.bold(ACTION_TITLES[action])} ${paint.dim(`(${total.toLocaleString('en-GB')})`)}`,
+    )
     await session.table(decisionColumns(paint), group, 2)
     if (total > group.length) {
-      await session.print(paint.dim(`  … and ${count(total - group.length, 'more', 'more')}: --limit ${total}, or --all`))
+      await session.print(
+        paint.dim(`  … and ${count(total - group.length, 'more', 'more')}: --limit ${total}, or --all`),
+      )
     }
     await session.print()
   }
@@ -155,9 +158,12 @@ export function summarise(counts: PlanCounts): string {
     ].filter((part) => part !== '')
     lines.push(`${parts.join(', ')}.`)
   }
-  if (states.failed > 0) lines.push(`${count(states.failed, 'task has', 'tasks have')} failed: orbweaver status --failed`)
+  if (states.failed > 0)
+    lines.push(`${count(states.failed, 'task has', 'tasks have')} failed: orbweaver status --failed`)
   if (noTask > 0) {
-    lines.push(`${count(noTask, 'target lacks', 'targets lack')} inputs for a processor: orbweaver plan --all`)
+    lines.push(
+      `${count(noTask, 'target lacks', 'targets lack')} inputs for a processor: orbweaver plan --all`,
+    )
   }
   return lines.join('\n')
 }

@@ -1,10 +1,4 @@
-import {
-  ALL_STEPS,
-  type PassSteps,
-  type RunOptions,
-  type RunSummary,
-  type Selection,
-} from '@orbweaver/core'
+import { ALL_STEPS, type PassSteps, type RunOptions, type RunSummary, type Selection } from '@orbweaver/core'
 import { Option, type Command } from 'commander'
 import type { Bind } from '../program.js'
 import { EXIT, UsageError } from '../exit.js'
@@ -64,7 +58,8 @@ const STEPS: readonly StepCommand[] = [
   {
     name: 'build',
     summary: 'one pass: make tasks and mark what is ready',
-    description: 'One pass that only makes tasks in the archive and marks what is ready or waits. Submits nothing.',
+    description:
+      'One pass that only makes tasks in the archive and marks what is ready or waits. Submits nothing.',
   },
   {
     name: 'launch',
@@ -74,7 +69,8 @@ const STEPS: readonly StepCommand[] = [
   {
     name: 'update',
     summary: 'one pass: ask how jobs stand',
-    description: 'One pass that only asks the scheduler how jobs stand, and marks what runs, ended or failed.',
+    description:
+      'One pass that only asks the scheduler how jobs stand, and marks what runs, ended or failed.',
   },
   {
     name: 'upload',
@@ -141,13 +137,16 @@ export async function runAndReport(
   } catch (error) {
     view.stop()
     // What was done until then is worth knowing, above all after Ctrl-C.
-    if (!session.json && view.progress.tasks.size > 0) await printTouched(session, [...view.progress.tasks.values()])
+    if (!session.json && view.progress.tasks.size > 0)
+      await printTouched(session, [...view.progress.tasks.values()])
     throw error
   } finally {
     view.stop()
   }
   const touched = [...view.progress.tasks.values()]
-  if (touched.length === 0 && options.full !== false && decidesNothing(summary.counts, selection)) {
+  // Whole projects are known to be there, and of them only what has changed is looked at.
+  const { projects: _projects, ...narrower } = selection
+  if (touched.length === 0 && summary.problems.length === 0 && decidesNothing(summary.counts, narrower)) {
     throw nothingMatches(selection, 'targets of a processor')
   }
   if (session.json) {
@@ -166,7 +165,7 @@ export async function runAndReport(
     await printTouched(session, touched)
     await session.terminal.lines(endLines(summary, touched, options.until ?? 'done'))
   }
-  if (summary.failedTasks > 0) return EXIT.failed
+  if (summary.failedTasks > 0 || summary.problems.length > 0) return EXIT.failed
   return summary.away ? EXIT.temporary : EXIT.good
 }
 
@@ -188,7 +187,9 @@ async function printTouched(session: Session, touched: readonly SeenTask[]): Pro
     failed.slice(0, 20),
   )
   if (failed.length > 20) await session.print(`… and ${count(failed.length - 20, 'more', 'more')}`)
-  await session.print(`See more: orbweaver logs ${failed[0]?.label.slice(-8)} · orbweaver status --failed --long`)
+  await session.print(
+    `See more: orbweaver logs ${failed[0]?.label.slice(-8)} · orbweaver status --failed --long`,
+  )
   await session.print()
 }
 
@@ -204,15 +205,25 @@ function endLines(summary: RunSummary, touched: readonly SeenTask[], until: stri
     summary.open > 0 ? `${count(summary.open, 'job')} under way` : '',
     summary.backlog > 0 ? `${count(summary.backlog, 'task')} waiting for room or time` : '',
   ].filter((part) => part !== '')
+  // Each was told when it happened, on stderr.
+  const troubles =
+    summary.problems.length === 0
+      ? []
+      : [
+          `${count(summary.problems.length, 'problem')}, told above; what they concern is left for the next run.`,
+        ]
+  if (parts.length === 0 && touched.length === 0 && troubles.length > 0) return troubles
   if (parts.length === 0 && touched.length === 0) {
     const done = counts.states.complete
     const failed = counts.states.failed
+    if (counts.sessions === 0) return ['Nothing to do: nothing has changed since the last run.']
     return [
       `Nothing to do: ${count(done, 'task is', 'tasks are')} complete${failed > 0 ? `, ${failed} failed before (orbweaver status --failed)` : ''}.`,
     ]
   }
-  const lines = [`${parts.length === 0 ? 'Nothing was submitted' : parts.join(', ')}.`]
-  if (until === 'once' && summary.open > 0) lines.push('Follow them with: orbweaver run, or orbweaver run --once again later.')
+  const lines = [`${parts.length === 0 ? 'Nothing was submitted' : parts.join(', ')}.`, ...troubles]
+  if (until === 'once' && summary.open > 0)
+    lines.push('Follow them with: orbweaver run, or orbweaver run --once again later.')
   if (summary.away) lines.push('The archive or the cluster was away; work is left for the next run.')
   return lines
 }

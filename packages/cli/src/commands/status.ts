@@ -103,7 +103,9 @@ export function taskColumns(paint: Paint): readonly Column<TaskView>[] {
     {
       head: 'AGAIN IN',
       value: ({ node }) =>
-        node.retryAtMs === undefined || node.retryAtMs <= Date.now() ? '' : formatSpan(node.retryAtMs - Date.now()),
+        node.retryAtMs === undefined || node.retryAtMs <= Date.now()
+          ? ''
+          : formatSpan(node.retryAtMs - Date.now()),
     },
     { head: 'PROCESSOR', value: ({ processor }) => processor, narrow: 'middle' },
     { head: 'LABEL', value: ({ label }) => label, narrow: 'middle', least: 24 },
@@ -141,14 +143,15 @@ export function summaryColumns(paint: Paint, tally: Tally): readonly Column<stri
   const states = [...TASK_STATES, 'other' as const].filter((state) => tally.of(state) > 0)
   return [
     { head: 'PROCESSOR', value: (processor) => processor, narrow: 'middle' },
-    ...states.map(
-      (state): Column<string> => ({
-        head: state.toUpperCase(),
-        align: 'right',
-        value: (processor) => String(tally.byProcessor.get(processor)?.get(state) ?? '·'),
-        paint: (cell) => (cell.trim() === '·' ? paint.dim(cell) : paintState(paint, state === 'other' ? undefined : state)(cell)),
-      }),
-    ),
+    ...states.map((state): Column<string> => ({
+      head: state.toUpperCase(),
+      align: 'right',
+      value: (processor) => String(tally.byProcessor.get(processor)?.get(state) ?? '·'),
+      paint: (cell) =>
+        cell.trim() === '·'
+          ? paint.dim(cell)
+          : paintState(paint, state === 'other' ? undefined : state)(cell),
+    })),
   ]
 }
 
@@ -192,7 +195,9 @@ export function renderTask(
     lines.push(`  ${paint.dim(name.padEnd(10))} ${first}`, ...rest.map((line) => ' '.repeat(13) + line))
   }
   const state = paintState(paint, node.state)(node.state ?? node.statusWord)
-  lines.push(`  ${paint.dim('state'.padEnd(10))} ${state}${record === undefined ? '' : paint.dim(` since ${formatTime(record.updatedAtMs)}`)}`)
+  lines.push(
+    `  ${paint.dim('state'.padEnd(10))} ${state}${record === undefined ? '' : paint.dim(` since ${formatTime(record.updatedAtMs)}`)}`,
+  )
   field('why', record?.reason)
   field('on', placeOf(view))
   field('processor', `${view.processor} ${node.procVersion ?? ''}`.trim())
@@ -208,7 +213,10 @@ export function renderTask(
   const job = record?.job
   if (job !== undefined) {
     field('attempt', String(node.attempt))
-    field('job', `${job.id ?? 'not accepted yet'} on ${job.backend}${job.node === undefined ? '' : `, node ${job.node}`}`)
+    field(
+      'job',
+      `${job.id ?? 'not accepted yet'} on ${job.backend}${job.node === undefined ? '' : `, node ${job.node}`}`,
+    )
     field('asked for', asked(job))
     field('used', used(job))
     field('times', times(job))
@@ -262,7 +270,11 @@ async function showEnd(session: Session, engine: Engine, selection: Selection, t
   }
   await session.print(`${count(tally.total, 'task')}: ${tally.toString()}.`)
   if (tally.of('failed') > 0) {
-    session.note(session.terminal.paintError.dim('Why: orbweaver status --failed --long · again: orbweaver retry --failed'))
+    session.note(
+      session.terminal.paintError.dim(
+        'Why: orbweaver status --failed --long · again: orbweaver retry --failed',
+      ),
+    )
   }
   for (const pause of engine.pauses()) session.note(`Paused ${describePause(pause)}: orbweaver resume`)
 }

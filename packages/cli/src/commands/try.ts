@@ -24,7 +24,11 @@ export function registerTry(program: Command, bind: Bind): void {
   bind<SelectorOptions & { readonly keep?: string }, [string]>(command, async (session, options, word) => {
     const processor = await findProcessor(session, word)
     const selection = await session.selection(options)
-    if (selection.sessions === undefined && selection.subjects === undefined && processor.level !== 'project') {
+    if (
+      selection.sessions === undefined &&
+      selection.subjects === undefined &&
+      processor.level !== 'project'
+    ) {
       throw new UsageError(
         'Say on what to try it.',
         'For example: --session S01_MR1. What there is: orbweaver list sessions',
@@ -86,12 +90,12 @@ async function findProcessor(session: Session, word: string): Promise<Processor>
   if (looksLikeFile(word)) return loadProcessor(session.path(word))
   const { settings } = await session.site()
   const known = settings.projects.flatMap(({ processors }) => processors)
-  const found =
-    known.find(({ name, procType }) => name === word || procType === word) ?? readyProcessor(word)
+  const found = known.find(({ name, procType }) => name === word || procType === word) ?? readyProcessor(word)
   if (found !== undefined) return found
   const names = [...new Set(known.map(({ name }) => name))]
   throw new UsageError(
     `There is no processor ${word}.`,
-    didYouMean(word, names, 'processors') ?? 'Give a name from `orbweaver list processors`, or a path such as ./my.yaml.',
+    didYouMean(word, names, 'processors') ??
+      'Give a name from `orbweaver list processors`, or a path such as ./my.yaml.',
   )
 }

@@ -69,9 +69,11 @@ export function registerVerify(program: Command, bind: Bind): void {
       } finally {
         block?.stop()
       }
-      if (totals.tasks === 0 && !selectsEverything(selection)) throw nothingMatches(selection, 'complete tasks')
+      if (totals.tasks === 0 && !selectsEverything(selection))
+        throw nothingMatches(selection, 'complete tasks')
       const what = `${count(totals.tasks, 'task')}, ${count(totals.files, 'file')}, ${formatMemory(totals.bytes)}`
-      const how = options.deep === true ? 'every byte read' : 'names, sizes and checksums as the archive lists them'
+      const how =
+        options.deep === true ? 'every byte read' : 'names, sizes and checksums as the archive lists them'
       await session.print(
         totals.bad === 0
           ? `All as recorded: ${what} (${how}).`

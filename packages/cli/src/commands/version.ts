@@ -10,7 +10,9 @@ export function registerVersion(program: Command, bind: Bind): void {
   const command = program
     .command('version')
     .summary('versions of Orbweaver, its packages and Node.js')
-    .description('Print the versions of Orbweaver, its packages, Node.js and the system: for reports of defects.')
+    .description(
+      'Print the versions of Orbweaver, its packages, Node.js and the system: for reports of defects.',
+    )
   bind(command, async (session) => {
     const packages = Object.fromEntries(
       PACKAGES.map((name) => [`@orbweaver/${name}`, versionOf(`@orbweaver/${name}/package.json`)]),

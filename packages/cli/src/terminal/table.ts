@@ -90,7 +90,9 @@ class TableLayout<Row> {
   head(): string[] {
     if (this.columns.every((column) => column.head === '')) return []
     const paint = this.options.paintHead ?? ((text: string) => text)
-    return [paint(this.line(this.columns.map((column, i) => pad(column.head, this.widthOf(i), column.align))))]
+    return [
+      paint(this.line(this.columns.map((column, i) => pad(column.head, this.widthOf(i), column.align)))),
+    ]
   }
 
   row(row: Row): string[] {

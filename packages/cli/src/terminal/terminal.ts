@@ -1,5 +1,6 @@
 /** The two streams a person or a script sees, and what is known of them. */
 
+import { systemErrorCode } from '@orbweaver/core'
 import { once } from 'node:events'
 import pc from 'picocolors'
 
@@ -84,7 +85,13 @@ export class Terminal {
       this.interceptor(text)
       return
     }
-    if (!this.stdout.write(text)) await once(this.stdout as never, 'drain')
+    if (this.stdout.write(text)) return
+    try {
+      await once(this.stdout as never, 'drain')
+    } catch (error) {
+      // The reader has gone. Whoever owns the stream hears of it too, and stops the work.
+      if (!['EPIPE', 'ERR_STREAM_DESTROYED'].includes(systemErrorCode(error) ?? '')) throw error
+    }
   }
 
   async line(text = ''): Promise<void> {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { BIN, Sandbox } from '../helpers/cli.js'
+import { BIN, Sandbox, at } from '../helpers/cli.js'
 import { smallSite, writeProcessor } from '../helpers/small-site.js'
 
 /** Everything goes through the real program, the real engine and a cluster that somebody else wrote. */
@@ -14,12 +14,11 @@ describe('the whole way', function () {
   it('plan, run, look, verify; and then nothing is left to do', async () => {
     await smallSite(sandbox)
 
-    const plan = await sandbox.json(['plan'])
+    const [plan, dry] = await Promise.all([sandbox.json(['plan']), sandbox.run(['run', '-n'])])
     expect(plan.value.schema).to.equal('orbweaver/plan/1')
-    expect(plan.value.counts.actions.submit).to.equal(2)
-    expect(plan.value.decisions[0]).to.include({ processor: 'hello', action: 'submit', attempt: 1 })
+    expect(at(plan.value, 'counts.actions.submit')).to.equal(2)
+    expect(at(plan.value, 'decisions.0')).to.include({ processor: 'hello', action: 'submit', attempt: 1 })
 
-    const dry = await sandbox.run(['run', '-n'])
     expect(dry.stdout).to.match(/^Submit \(2\)\n {2}TARGET +PROCESSOR +STATE +TRY +WHY\n {2}P\/S1\/E1 +hello/)
     expect((await sandbox.json(['status'])).value.tasks).to.deep.equal([])
 
@@ -28,11 +27,24 @@ describe('the whole way', function () {
     expect(run.stdout).to.equal(
       'PROCESSOR  COMPLETE\nhello             2\n\n2 jobs submitted, 2 tasks completed and verified.\n',
     )
-    for (const line of run.stderr.trimEnd().split('\n')) expect(line).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+ /)
+    for (const line of run.stderr.trimEnd().split('\n'))
+      expect(line).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+ /)
 
     const again = await sandbox.run(['run'])
-    expect(again.stdout).to.equal('Nothing to do: 2 tasks are complete.\n')
+    expect(again.stdout).to.match(
+      /^Nothing to do: (2 tasks are complete|nothing has changed since the last run)\.\n$/,
+    )
     expect(again.code).to.equal(0)
+
+    const [whole, part, none] = await Promise.all([
+      sandbox.run(['launch', '--project', 'P', '--wait']),
+      sandbox.run(['plan', '--session', 'E2']),
+      sandbox.run(['plan', '--session', 'E3']),
+    ])
+    expect([whole.code, part.code, none.code]).to.deep.equal([0, 0, 1])
+    expect(whole.stdout).to.match(/^Nothing to do/)
+    expect(part.stdout).to.match(/Nothing to do: 1 task is complete\.\n$/)
+    expect(none.stderr).to.match(/No targets of a processor match --session E3/)
 
     const { value: status } = await sandbox.json(['status', '--long'])
     expect(status.schema).to.equal('orbweaver/status/1')
@@ -42,27 +54,37 @@ describe('the whole way', function () {
     expect(first?.job.backend).to.equal('lsf')
     const piece = String(first?.label.slice(-8))
 
-    const logs = await sandbox.run(['logs', piece])
+    const [logs, stderr, jsonLogs, explain, trace] = await Promise.all([
+      sandbox.run(['logs', piece]),
+      sandbox.run(['logs', piece, '--stderr']),
+      sandbox.json(['logs', piece]),
+      sandbox.run(['explain', piece]),
+      sandbox.json(['explain', piece]),
+    ])
     expect(logs.stdout).to.equal('done\n')
     expect(logs.stderr).to.match(/^listed .*\n$/)
-    expect((await sandbox.run(['logs', piece, '--stderr'])).stdout).to.match(/^listed .*\n$/)
-    expect((await sandbox.json(['logs', piece])).value).to.include({ schema: 'orbweaver/logs/1', stdout: 'done\n' })
-
-    const explain = await sandbox.run(['explain', piece])
+    expect(stderr.stdout).to.match(/^listed .*\n$/)
+    expect(jsonLogs.value).to.include({ schema: 'orbweaver/logs/1', stdout: 'done\n' })
     expect(explain.stdout).to.match(/^hello 1\.0\.0 on P\/S1\/E1\n {2}task +P-x-S1-x-E1-x-hello_v1-x-/)
     expect(explain.stdout).to.match(/^ {2}yes {3}image: /m)
-    expect((await sandbox.json(['explain', piece])).value.decisions[0].trace).to.be.an('array').that.is.not.empty
+    expect(at(trace.value, 'decisions.0.trace')).to.be.an('array').that.is.not.empty
 
-    const verify = await sandbox.run(['verify', '--deep'])
+    const [verify, jsonVerify, summary] = await Promise.all([
+      sandbox.run(['verify', '--deep']),
+      sandbox.json(['verify']),
+      sandbox.run(['status', '--summary']),
+    ])
     expect(verify.stdout).to.match(/^All as recorded: 2 tasks, \d+ files/)
     expect(verify.code).to.equal(0)
-    expect((await sandbox.json(['verify'])).value).to.include({ schema: 'orbweaver/verify/1', tasks: 2, bad: 0 })
-
-    expect((await sandbox.run(['status', '--summary'])).stdout).to.equal(
-      'PROCESSOR  COMPLETE\nhello             2\n2 tasks: 2 complete.\n',
-    )
+    expect(jsonVerify.value).to.include({ schema: 'orbweaver/verify/1', tasks: 2, bad: 0 })
+    expect(summary.stdout).to.equal('PROCESSOR  COMPLETE\nhello             2\n2 tasks: 2 complete.\n')
     const doctor = await sandbox.json(['doctor'])
-    expect(doctor.value.checks.map(({ check }: { check: string }) => check)).to.include.members(['node', 'lsf', 'work root', 'clock'])
+    expect((doctor.value.checks as { check: string }[]).map(({ check }) => check)).to.include.members([
+      'node',
+      'lsf',
+      'work root',
+      'clock',
+    ])
     expect(doctor.value.problems, doctor.stdout).to.equal(0)
   })
 
@@ -70,19 +92,28 @@ describe('the whole way', function () {
     await smallSite(sandbox)
     const list = async (...words: string[]): Promise<string> => (await sandbox.run(['list', ...words])).stdout
     expect(await list()).to.equal('PROJECT  PROCESSORS\nP        hello\n')
-    expect(await list('sessions', '--subject', 'S2')).to.equal('SESSION  SCANS  RESULTS\nP/S2/E2      1        0\n')
+    expect(await list('sessions', '--subject', 'S2')).to.equal(
+      'SESSION  SCANS  RESULTS\nP/S2/E2      1        0\n',
+    )
     expect(await list('scans', '--session', 'E1')).to.equal(
       'SCAN             TYPE  QUALITY  RESOURCES\nP/S1/E1/scans/1  T1w   usable   NIFTI 1\n',
     )
-    expect(await list('processors')).to.match(/^PROCESSOR +VERSION +LEVEL +ASKS FOR +PROJECTS\nhello +1\.0\.0 +session +1 cpu, 64 MiB, 5m +P\n$/)
-    expect((await sandbox.json(['list', 'subjects'])).value).to.deep.include({ schema: 'orbweaver/list/1', total: 2 })
+    expect(await list('processors')).to.match(
+      /^PROCESSOR +VERSION +LEVEL +ASKS FOR +PROJECTS\nhello +1\.0\.0 +session +1 cpu, 64 MiB, 5m +P\n$/,
+    )
+    expect((await sandbox.json(['list', 'subjects'])).value).to.deep.include({
+      schema: 'orbweaver/list/1',
+      total: 2,
+    })
   })
 
   it('says what failed and why, with exit code 1; and lets it run again', async () => {
     await smallSite(sandbox, { sessions: 1, job: 'echo "no licence" >&2; exit 3' })
     const run = await sandbox.run(['run'])
     expect(run.code).to.equal(1)
-    expect(run.stdout).to.match(/^FAILED +CAUSE +WHAT HAPPENED\nP-x-S1-x-E1-x-hello_v1-x-\w{8} +tool +The program ended with exit code 3/m)
+    expect(run.stdout).to.match(
+      /^FAILED +CAUSE +WHAT HAPPENED\nP-x-S1-x-E1-x-hello_v1-x-\w{8} +tool +The program ended with exit code 3/m,
+    )
     expect(run.stdout).to.match(/See more: orbweaver logs \w{8} · orbweaver status --failed --long/)
 
     const long = await sandbox.run(['status', '--failed', '--long'])
@@ -106,7 +137,9 @@ describe('the whole way', function () {
     await smallSite(sandbox)
     const good = await sandbox.run(['try', './processors/hello.yaml', '--session', 'E1', '--keep', 'tried'])
     expect(good.code, good.stderr).to.equal(0)
-    expect(good.stdout).to.match(/^complete P-x-S1/).and.match(/ {2}command +sh -c 'ls "\$1"/)
+    expect(good.stdout)
+      .to.match(/^complete P-x-S1/)
+      .and.match(/ {2}command +sh -c 'ls "\$1"/)
     expect(good.stdout).to.match(/ {2}result +TEXT\/listing\.txt/)
     const shown = /folder +(.*)/.exec(good.stdout)?.[1] ?? ''
     expect(readFileSync(`${shown}/outputs/listing.txt`, 'utf8')).to.equal('image.txt\n')
@@ -123,11 +156,13 @@ describe('the whole way', function () {
     await smallSite(sandbox, { sessions: 1 })
     expect((await sandbox.run(['pause'])).code, 'not everything by accident').to.equal(2)
     await sandbox.run(['pause', '--processor', 'hello', '--note', 'disk full'])
-    expect((await sandbox.run(['pause', '--list'])).stdout).to.match(/^processor hello since .* \(disk full\)\n$/)
-    expect((await sandbox.json(['run'])).value.summary.submitted).to.equal(0)
+    expect((await sandbox.run(['pause', '--list'])).stdout).to.match(
+      /^processor hello since .* \(disk full\)\n$/,
+    )
+    expect(at((await sandbox.json(['run'])).value, 'summary.submitted')).to.equal(0)
     expect((await sandbox.run(['resume', '--project', 'P'])).code, 'another scope').to.equal(1)
     expect((await sandbox.run(['resume'])).stdout).to.match(/^1 pause lifted/)
-    expect((await sandbox.json(['run'])).value.summary.completed).to.equal(1)
+    expect(at((await sandbox.json(['run'])).value, 'summary.completed')).to.equal(1)
   })
 
   it('asks before it does what cannot be undone, and goes on with --yes', async () => {
@@ -135,7 +170,9 @@ describe('the whole way', function () {
     await sandbox.run(['run'])
     const asked = await sandbox.run(['retry', '--force', '--project', 'P'])
     expect(asked.code).to.equal(2)
-    expect(asked.stderr).to.match(/Replace the results of 1 complete task\? Nobody can be asked here\.\n {2}Give --yes/)
+    expect(asked.stderr).to.match(
+      /Replace the results of 1 complete task\? Nobody can be asked here\.\n {2}Give --yes/,
+    )
     const approve = await sandbox.run(['approve', '--project', 'P', '--quality', 'Failed', '--yes'])
     expect(approve.stdout).to.match(/Quality of 1 task is now Failed\.\n$/)
     expect((await sandbox.run(['status'])).stdout).to.match(/complete +1 +Failed/)
@@ -145,9 +182,13 @@ describe('the whole way', function () {
     await smallSite(sandbox, { sessions: 1 })
     await sandbox.run(['run'])
     const { value } = await sandbox.json(['status'])
-    const label = String(value.tasks[0].label)
+    const label = String(at(value, 'tasks.0.label'))
     const { writeFileSync, chmodSync } = await import('node:fs')
-    const file = sandbox.path('archive/projects/P/subjects/S1/sessions/E1/assessors', label, 'TEXT/listing.txt')
+    const file = sandbox.path(
+      'archive/projects/P/subjects/S1/sessions/E1/assessors',
+      label,
+      'TEXT/listing.txt',
+    )
     chmodSync(file, 0o600)
     writeFileSync(file, 'something else')
     const verify = await sandbox.run(['verify', '--deep'])
@@ -174,7 +215,7 @@ describe('interruptions', function () {
       const go = sandbox.path('go')
       await smallSite(sandbox, { sessions: 1, job: WAIT(go) })
       let sent = false
-      const result = await sandbox.run(['run'], {
+      const result = await sandbox.spawn(['run'], {
         onStderr(text, pid) {
           if (!sent && text.includes(' running ')) {
             sent = true
@@ -185,7 +226,7 @@ describe('interruptions', function () {
       expect(result.code).to.equal(code)
       expect(result.signal).to.equal(null)
       expect(result.stderr).not.to.match(/Error/)
-      expect((await sandbox.json(['status'])).value.tasks[0].state).to.equal('running')
+      expect(at((await sandbox.json(['status'])).value, 'tasks.0.state')).to.equal('running')
 
       const { writeFileSync } = await import('node:fs')
       writeFileSync(go, '')
@@ -198,11 +239,11 @@ describe('interruptions', function () {
   it('two runs at once: one works, the other leaves with 75 and says who is there', async () => {
     const go = sandbox.path('go')
     await smallSite(sandbox, { sessions: 1, job: WAIT(go) })
-    let second: ReturnType<Sandbox['json']> | undefined
-    const first = await sandbox.run(['run'], {
+    let second: ReturnType<Sandbox['spawnJson']> | undefined
+    const first = await sandbox.spawn(['run'], {
       onStderr(text) {
         if (second !== undefined || !text.includes(' running ')) return
-        second = sandbox.json(['run']).finally(() => {
+        second = sandbox.spawnJson(['run']).finally(() => {
           void import('node:fs').then(({ writeFileSync }) => writeFileSync(go, ''))
         })
       },
@@ -217,19 +258,23 @@ describe('interruptions', function () {
   it('cancel ends what runs', async () => {
     await smallSite(sandbox, { sessions: 1, job: WAIT('/nowhere') })
     const once = await sandbox.json(['run', '--once'])
-    expect(once.value.summary.open).to.equal(1)
+    expect(at(once.value, 'summary.open')).to.equal(1)
     const cancel = await sandbox.run(['cancel', '--project', 'P', '--yes'])
     expect(cancel.stdout, cancel.stderr).to.match(/1 task cancelled/)
     await sandbox.run(['run'])
-    expect((await sandbox.json(['status'])).value.tasks[0].state).to.equal('cancelled')
+    expect(at((await sandbox.json(['status'])).value, 'tasks.0.state')).to.equal('cancelled')
   })
 
   it('a reader that has seen enough is no error', async () => {
     await smallSite(sandbox, { sessions: 20 })
-    const child = spawn('sh', ['-c', `"$0" "$1" plan --all --json | head -n 1; exit 0`, process.execPath, BIN], {
-      cwd: sandbox.directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    const child = spawn(
+      'sh',
+      ['-c', `"$0" "$1" plan --all --json | head -n 1; exit 0`, process.execPath, BIN],
+      {
+        cwd: sandbox.directory,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
     let stderr = ''
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
     await new Promise((done) => child.once('close', done))

@@ -32,9 +32,33 @@ describe('help', () => {
     const help = program().helpInformation()
     expect(help).not.to.match(/^Commands:/m)
     for (const word of [
-      'init', 'doctor', 'check', 'list', 'plan', 'explain', 'run', 'build', 'launch', 'update', 'upload', 'try', 'status',
-      'logs', 'retry', 'pause', 'resume', 'cancel', 'approve', 'verify', 'import', 'export', 'demo', 'schema', 'completion',
-      'version', 'help',
+      'init',
+      'doctor',
+      'check',
+      'list',
+      'plan',
+      'explain',
+      'run',
+      'build',
+      'launch',
+      'update',
+      'upload',
+      'try',
+      'status',
+      'logs',
+      'retry',
+      'pause',
+      'resume',
+      'cancel',
+      'approve',
+      'verify',
+      'import',
+      'export',
+      'demo',
+      'schema',
+      'completion',
+      'version',
+      'help',
     ]) {
       expect(help, word).to.match(new RegExp(`^ {2}${word}\\b`, 'm'))
     }
@@ -42,7 +66,19 @@ describe('help', () => {
 
   it('has the same selectors everywhere', () => {
     const words = ['--project', '--subject', '--session', '--processor', '--status', '--failed', '--since']
-    for (const name of ['plan', 'run', 'build', 'launch', 'update', 'upload', 'status', 'retry', 'cancel', 'approve', 'verify']) {
+    for (const name of [
+      'plan',
+      'run',
+      'build',
+      'launch',
+      'update',
+      'upload',
+      'status',
+      'retry',
+      'cancel',
+      'approve',
+      'verify',
+    ]) {
       const command = program().commands.find((each) => each.name() === name)
       const options = command?.options.map(({ long }) => long)
       expect(options, name).to.include.members(words)
@@ -69,25 +105,59 @@ projects:
 
 const MISTAKES: Readonly<Record<string, Mistake>> = {
   'no command': { argv: [], code: 2, says: /Usage: orbweaver/ },
-  'a command with a slip': { argv: ['statsu'], code: 2, says: /unknown command 'statsu'[^]*Did you mean status\?/ },
-  'an option with a slip': { argv: ['plan', '--projct', 'A'], code: 2, says: /unknown option '--projct'[^]*Did you mean --project\?/ },
-  'an option of no command': { argv: ['status', '--frobnicate'], code: 2, says: /unknown option '--frobnicate'/ },
+  'a command with a slip': {
+    argv: ['statsu'],
+    code: 2,
+    says: /unknown command 'statsu'[^]*Did you mean status\?/,
+  },
+  'an option with a slip': {
+    argv: ['plan', '--projct', 'A'],
+    code: 2,
+    says: /unknown option '--projct'[^]*Did you mean --project\?/,
+  },
+  'an option of no command': {
+    argv: ['status', '--frobnicate'],
+    code: 2,
+    says: /unknown option '--frobnicate'/,
+  },
   'too many words': { argv: ['plan', 'everything'], code: 2, says: /too many arguments/ },
   'a missing word': { argv: ['logs'], code: 2, says: /missing required argument 'label'/ },
   'a missing value': { argv: ['plan', '--project'], code: 2, says: /argument missing/ },
   'an unknown state': { argv: ['status', '--status', 'compleet'], code: 2, says: /Did you mean complete\?/ },
-  'a date that does not exist': { argv: ['status', '--since', '2024-02-30'], code: 2, says: /This is no date/ },
+  'a date that does not exist': {
+    argv: ['status', '--since', '2024-02-30'],
+    code: 2,
+    says: /This is no date/,
+  },
   'a time that is none': { argv: ['status', '--since', 'yesterday'], code: 2, says: /how long ago/ },
   'a time to come': { argv: ['status', '--since', '2999-01-01'], code: 2, says: /in the future/ },
   'no number': { argv: ['plan', '-n', 'many'], code: 2, says: /whole number of at least 1/ },
-  'something unknown to list': { argv: ['list', 'sesions'], code: 2, says: /Allowed choices are projects, subjects, sessions/ },
+  'something unknown to list': {
+    argv: ['list', 'sesions'],
+    code: 2,
+    says: /Allowed choices are projects, subjects, sessions/,
+  },
   'an unknown shell': { argv: ['completion', 'tcsh'], code: 2, says: /Allowed choices are bash, zsh, fish/ },
   'once and for ever': { argv: ['run', '--once', '--watch'], code: 2, says: /cannot be used with/ },
   'no site file': { argv: ['plan'], code: 2, says: /There is no site file[^]*orbweaver init/ },
-  'a site file that is not there': { argv: ['check', '--site', 'nowhere.yaml'], code: 2, says: /nowhere\.yaml/ },
+  'a site file that is not there': {
+    argv: ['check', '--site', 'nowhere.yaml'],
+    code: 2,
+    says: /nowhere\.yaml/,
+  },
   'a site file that is a folder': { argv: ['check', '--site', '.'], code: 2, says: /error / },
-  'an empty site file': { argv: ['check'], code: 2, says: /orbweaver\.yaml/, files: { 'orbweaver.yaml': '' } },
-  'broken YAML': { argv: ['check'], code: 2, says: /orbweaver\.yaml:\d+:\d+/, files: { 'orbweaver.yaml': 'site: [a\nstore: }' } },
+  'an empty site file': {
+    argv: ['check'],
+    code: 2,
+    says: /orbweaver\.yaml/,
+    files: { 'orbweaver.yaml': '' },
+  },
+  'broken YAML': {
+    argv: ['check'],
+    code: 2,
+    says: /orbweaver\.yaml:\d+:\d+/,
+    files: { 'orbweaver.yaml': 'site: [a\nstore: }' },
+  },
   'an unknown key': {
     argv: ['check'],
     code: 2,
@@ -136,7 +206,8 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     code: 2,
     says: /p\.yaml:6:\d+: requirements\.memory/,
     files: {
-      'p.yaml': 'name: p\nversion: 1.0.0\nlevel: session\ninputs: { t1: { scan: { type: T1 }, resource: NIFTI } }\nrequirements:\n  memory: 8 XB\ncommand: [cat, "{inputs.t1}"]\noutputs: { TEXT: out.txt }\n',
+      'p.yaml':
+        'name: p\nversion: 1.0.0\nlevel: session\ninputs: { t1: { scan: { type: T1 }, resource: NIFTI } }\nrequirements:\n  memory: 8 XB\ncommand: [cat, "{inputs.t1}"]\noutputs: { TEXT: out.txt }\n',
     },
   },
   'a folder to import that is not there': {
@@ -145,7 +216,12 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     says: /There is no folder .*nowhere/,
     files: { 'orbweaver.yaml': SITE },
   },
-  'a file to import': { argv: ['import', 'orbweaver.yaml'], code: 2, says: /is no folder/, files: { 'orbweaver.yaml': SITE } },
+  'a file to import': {
+    argv: ['import', 'orbweaver.yaml'],
+    code: 2,
+    says: /is no folder/,
+    files: { 'orbweaver.yaml': SITE },
+  },
   'a verdict with a line break': {
     argv: ['approve', 'x', '--quality', 'a\nb'],
     code: 2,
@@ -155,7 +231,7 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
 }
 
 describe('mistakes', function () {
-  this.timeout(20_000)
+  this.timeout(60_000)
   let sandbox: Sandbox
   beforeEach(() => (sandbox = new Sandbox()))
   afterEach(() => sandbox.remove())
@@ -170,6 +246,22 @@ describe('mistakes', function () {
       expect(result.stdout, 'stdout is for answers').to.equal('')
     })
   }
+
+  it('have the same exit codes and words in a process of their own', async () => {
+    for (const name of ['a command with a slip', 'an unknown key', 'an unknown project', 'no site file']) {
+      const { argv, code, says, files = {} } = MISTAKES[name] as Mistake
+      const own = new Sandbox()
+      try {
+        for (const [path, text] of Object.entries(files)) writeFileSync(own.path(path), text)
+        const result = await own.spawn(argv)
+        expect(result.code, result.stderr).to.equal(code)
+        expect(result.stderr).to.match(says)
+        expect(result.stdout).to.equal('')
+      } finally {
+        own.remove()
+      }
+    }
+  })
 
   it('are one object on stdout with --json', async () => {
     const result = await sandbox.json(['plan'])
@@ -196,7 +288,11 @@ describe('the program', function () {
     expect(good(await sandbox.run(['version']))).to.match(/^orbweaver \d[^]*@orbweaver\/core +\d[^]*node +\d/)
     const { value } = await sandbox.json(['version'])
     expect(value.schema).to.equal('orbweaver/version/1')
-    expect(value.packages).to.have.keys('@orbweaver/core', '@orbweaver/adapter-local', '@orbweaver/processors')
+    expect(value.packages).to.have.keys(
+      '@orbweaver/core',
+      '@orbweaver/adapter-local',
+      '@orbweaver/processors',
+    )
   })
 
   it('prints help with exit code 0 when asked', async () => {
@@ -214,7 +310,9 @@ describe('the program', function () {
 
   it('completes words', async () => {
     const complete = async (...words: string[]): Promise<string[]> =>
-      good(await sandbox.run(['complete', '--', ...words])).split('\n').map((line) => line.split('\t')[0] ?? '')
+      good(await sandbox.spawn(['complete', '--', ...words]))
+        .split('\n')
+        .map((line) => line.split('\t')[0] ?? '')
     expect(await complete('sta')).to.include('status')
     expect(await complete('plan', '--proj')).to.include('--project')
     expect(await complete('status', '--status', '')).to.include.members(['failed', 'complete'])

@@ -1,10 +1,12 @@
-/** Runs the real program as a child process, in a temporary folder. */
+/** Runs the program in a temporary folder: in this process, which is quick, or as a child, which is the real thing. */
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { runMain } from '#src/main.js'
+import { memoryTerminal } from './memory-terminal.js'
 
 export const BIN = fileURLToPath(new URL('../../bin/orbweaver.mjs', import.meta.url))
 
@@ -35,7 +37,16 @@ export class Sandbox {
     return join(this.directory, ...parts)
   }
 
-  run(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  /** In this process. */
+  async run(argv: readonly string[], directory = this.directory): Promise<CliResult> {
+    const { terminal, out, err } = memoryTerminal()
+    const { signal } = new AbortController()
+    const code = await runMain({ argv, terminal: () => terminal, environment: {}, directory, signal })
+    return { code, signal: null, stdout: out(), stderr: err() }
+  }
+
+  /** As a child process. */
+  spawn(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
     let started = 0
     return runCli(argv, {
       directory: this.directory,
@@ -49,15 +60,12 @@ export class Sandbox {
   }
 
   /** Runs with `--json` and parses; throws when stdout is no JSON. */
-  async json(argv: readonly string[], options: CliOptions = {}): Promise<CliResult & { readonly value: Json }> {
-    const result = await this.run([...argv, '--json'], options)
-    try {
-      return { ...result, value: JSON.parse(result.stdout) as Json }
-    } catch (error) {
-      throw new Error(`orbweaver ${argv.join(' ')} printed no JSON: ${result.stdout}\n${result.stderr}`, {
-        cause: error,
-      })
-    }
+  async json(argv: readonly string[], directory?: string): Promise<JsonResult> {
+    return parsed(argv, await this.run([...argv, '--json'], directory))
+  }
+
+  async spawnJson(argv: readonly string[], options?: CliOptions): Promise<JsonResult> {
+    return parsed(argv, await this.spawn([...argv, '--json'], options))
   }
 
   /** Also ends what a failed test has left running. */
@@ -67,12 +75,36 @@ export class Sandbox {
   }
 }
 
-/** What a test may look into without knowing more. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type Json = Record<string, any>
+export interface JsonResult extends CliResult {
+  readonly value: Json
+}
 
-export function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const { ORBWEAVER_SITE: _site, ORBWEAVER_PROFILE: _profile, COLUMNS: _columns, ...environment } = process.env
+function parsed(argv: readonly string[], result: CliResult): JsonResult {
+  try {
+    return { ...result, value: JSON.parse(result.stdout) as Json }
+  } catch (error) {
+    throw new Error(`orbweaver ${argv.join(' ')} printed no JSON: ${result.stdout}\n${result.stderr}`, {
+      cause: error,
+    })
+  }
+}
+
+export type Json = Readonly<Record<string, unknown>>
+
+/** What lies at a path of an answer, as `tasks.0.state`; undefined when there is nothing. */
+export function at(value: unknown, path: string): unknown {
+  return path
+    .split('.')
+    .reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value)
+}
+
+function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const {
+    ORBWEAVER_SITE: _site,
+    ORBWEAVER_PROFILE: _profile,
+    COLUMNS: _columns,
+    ...environment
+  } = process.env
   const child = spawn(process.execPath, [BIN, ...argv], {
     cwd: options.directory,
     env: { ...environment, ...options.environment },

@@ -26,7 +26,11 @@ export interface MemoryTerminal {
 
 /** A terminal that keeps what is written to it. */
 export function memoryTerminal(
-  options: { readonly tty?: boolean; readonly columns?: number; readonly environment?: Record<string, string> } = {},
+  options: {
+    readonly tty?: boolean
+    readonly columns?: number
+    readonly environment?: Record<string, string>
+  } = {},
 ): MemoryTerminal {
   const { tty = false, columns = 80, environment = {} } = options
   const stdout = new MemoryStream(tty, columns)

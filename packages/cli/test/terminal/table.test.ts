@@ -12,7 +12,12 @@ interface Row {
 
 const ROWS: readonly Row[] = [
   { state: 'complete', label: 'PROJ-x-S01-x-E01-x-dti-qa_v1-x-0a1b2c3d', why: 'all is well', tries: 1 },
-  { state: 'failed', label: 'PROJ-x-S02-x-E01-x-dti-qa_v1-x-1122aabb', why: 'the program ended with exit code 3', tries: 12 },
+  {
+    state: 'failed',
+    label: 'PROJ-x-S02-x-E01-x-dti-qa_v1-x-1122aabb',
+    why: 'the program ended with exit code 3',
+    tries: 12,
+  },
 ]
 
 const COLUMNS: readonly Column<Row>[] = [
@@ -43,14 +48,16 @@ describe('tables', () => {
 
   it('fits every width from 80 to 200 columns', () => {
     for (let width = 80; width <= 200; width += 1) {
-      for (const line of renderTable(COLUMNS, ROWS, { width })) expect(displayWidth(line)).to.be.at.most(width)
+      for (const line of renderTable(COLUMNS, ROWS, { width }))
+        expect(displayWidth(line)).to.be.at.most(width)
     }
   })
 
   it('leaves no blanks at the ends of lines, coloured or not', () => {
     const painted = COLUMNS.map((column) => ({ ...column, paint: pc.createColors(true).red }))
-    // eslint-disable-next-line no-control-regex
-    for (const line of renderTable(painted, ROWS, { width: 100 })) expect(line).not.to.match(/ (\u001b\[\d+m)*$/)
+    for (const line of renderTable(painted, ROWS, { width: 100 }))
+      // eslint-disable-next-line no-control-regex
+      expect(line).not.to.match(/ (\u001b\[\d+m)*$/)
   })
 
   it('streams any number of rows with the widths of the first ones', async () => {
@@ -68,7 +75,9 @@ describe('tables', () => {
 
   it('prints nothing for no rows', async () => {
     const lines: string[] = []
-    for await (const line of streamTable(COLUMNS, (async function* (): AsyncGenerator<Row> {})(), { width: 80 })) {
+    for await (const line of streamTable(COLUMNS, (async function* (): AsyncGenerator<Row> {})(), {
+      width: 80,
+    })) {
       lines.push(line)
     }
     expect(lines).to.deep.equal([])

@@ -8,7 +8,9 @@ describe('terminal', () => {
   it('colours a terminal and nothing else', () => {
     expect(memoryTerminal({ tty: true }).terminal.paint.red('x')).to.equal('\u001b[31mx\u001b[39m')
     expect(memoryTerminal().terminal.paint.red('x')).to.equal('x')
-    expect(memoryTerminal({ tty: true, environment: { NO_COLOR: '1' } }).terminal.paint.red('x')).to.equal('x')
+    expect(memoryTerminal({ tty: true, environment: { NO_COLOR: '1' } }).terminal.paint.red('x')).to.equal(
+      'x',
+    )
     expect(memoryTerminal({ tty: true, environment: { TERM: 'dumb' } }).terminal.paint.red('x')).to.equal('x')
   })
 
@@ -50,7 +52,11 @@ describe('--json', () => {
       const list = new JsonList(terminal, 'status', 'tasks')
       for (const item of items) await list.add(item)
       await list.end({ total: items.length, nothing: undefined })
-      expect(JSON.parse(out())).to.deep.equal({ schema: 'orbweaver/status/1', tasks: items, total: items.length })
+      expect(JSON.parse(out())).to.deep.equal({
+        schema: 'orbweaver/status/1',
+        tasks: items,
+        total: items.length,
+      })
       expect(out()).to.match(/\n$/)
     })
   }
