@@ -16,6 +16,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PROJECT, openServices, writeSite } from './site.js'
 import { printTable, seconds } from './table.js'
 
+/** The least a real task can do: one small input, one small output. */
+const ONE = `name: one
+version: 1.0.0
+level: session
+inputs:
+  note: { scan: { type: NOTE }, resource: TXT }
+requirements: { cpus: 1, memory: 16 MB, walltime: 10m }
+command: [cp, "{inputs.note}", "{outputs}/result.txt"]
+outputs:
+  DATA: { path: result.txt, required: true }
+`
+
 const jobs = Number(process.argv[2] ?? 500)
 const cores = os.availableParallelism()
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'orbweaver-bench-'))
@@ -23,6 +35,7 @@ const rows: string[][] = []
 let base = 0
 
 function report(name: string, ms: number | undefined): void {
+  console.error(`${name}: ${ms === undefined ? 'not there' : seconds(ms)}`)
   if (ms === undefined) {
     rows.push([name, 'not there', '', ''])
     return
@@ -91,18 +104,6 @@ async function backendAlone(): Promise<number | undefined> {
     await services.close()
   }
 }
-
-/** The least a real task can do: one small input, one small output. */
-const ONE = `name: one
-version: 1.0.0
-level: session
-inputs:
-  note: { scan: { type: NOTE }, resource: TXT }
-requirements: { cpus: 1, memory: 16 MB, walltime: 10m }
-command: [cp, "{inputs.note}", "{outputs}/result.txt"]
-outputs:
-  DATA: { path: result.txt, required: true }
-`
 
 async function wholeEngine(): Promise<number | undefined> {
   const folder = path.join(scratch, 'engine')

@@ -515,7 +515,7 @@ const PLACE_MISTAKES: readonly Mistake[] = [
   {
     name: 'a work root this user may not write',
     make: (site) => (execFileSync('chmod', ['-R', 'a-w', site.workRoot]), ['run']),
-    code: 1,
+    code: 2,
     says: ['work', /permission|may not|write/i],
     asNobody: true,
   },
