@@ -3,11 +3,20 @@ import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 const nodeGlobals = Object.fromEntries(
-  ['process', 'console', 'Buffer', 'URL', 'setTimeout', 'clearTimeout', 'AbortController', 'AbortSignal'].map((n) => [n, 'readonly']),
+  ['process', 'console', 'Buffer', 'URL', 'setTimeout', 'clearTimeout', 'AbortController', 'AbortSignal'].map(
+    (n) => [n, 'readonly'],
+  ),
 )
 
 export default defineConfig(
-  globalIgnores(['**/dist/**', '**/dist-test/**', 'node_modules/**', 'coverage/**', '**/*.d.ts', 'docs/reference/api/**']),
+  globalIgnores([
+    '**/dist/**',
+    '**/dist-test/**',
+    'node_modules/**',
+    'coverage/**',
+    '**/*.d.ts',
+    'docs/reference/api/**',
+  ]),
   {
     files: ['packages/*/src/**/*.ts', 'packages/*/test/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     extends: [js.configs.recommended, tseslint.configs.recommendedTypeChecked],
@@ -22,7 +31,10 @@ export default defineConfig(
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       // Another package is used through its public face only.
-      'no-restricted-imports': ['error', { patterns: ['@orbweaver/*/dist/*', '@orbweaver/*/src/*', '**/packages/*/src/**'] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: ['@orbweaver/*/dist/*', '@orbweaver/*/src/*', '**/packages/*/src/**'] },
+      ],
     },
   },
   {

@@ -154,7 +154,8 @@ export function taskLabel(procType: string, target: ArchiveRef, inputs: readonly
   const label = [...levels, procType, hash].join('-x-')
   if (Buffer.byteLength(label) <= MAX_LABEL_LENGTH) return label
   // Very long labels lose their ends. The hash is made of the whole references, so the result is as unique as before.
-  const room = Math.floor((MAX_LABEL_LENGTH - Buffer.byteLength(`-x-${procType}-x-${hash}`)) / levels.length) - 3
+  const room =
+    Math.floor((MAX_LABEL_LENGTH - Buffer.byteLength(`-x-${procType}-x-${hash}`)) / levels.length) - 3
   return [...levels.map((level) => shortened(level, Math.max(room, 4))), procType, hash].join('-x-')
 }
 

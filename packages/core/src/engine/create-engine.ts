@@ -109,7 +109,10 @@ class PortsEngine implements Engine {
       },
     )
     try {
-      const signal = AbortSignal.any([lease.signal, ...(options.signal === undefined ? [] : [options.signal])])
+      const signal = AbortSignal.any([
+        lease.signal,
+        ...(options.signal === undefined ? [] : [options.signal]),
+      ])
       // Every transfer and write under way listens to it: many at once is the plan, not a leak.
       setMaxListeners(0, signal)
       const { projects: _selected, ...rest } = selection
