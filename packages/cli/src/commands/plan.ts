@@ -91,21 +91,26 @@ async function printAll(session: Session, selection: Selection): Promise<PlanCou
 async function printGroups(session: Session, selection: Selection, limit: number): Promise<PlanCounts> {
   const { engine } = await session.open()
   const kept = new Map<Action, Decision[]>(ACTION_ORDER.map((action) => [action, []]))
+  // Ready but for a pause or a limit of the cluster: nothing is done, and yet somebody should know.
+  const held: Decision[] = []
+  let heldCount = 0
   const counts = await engine.plan(selection, {
     signal: session.signal,
     onDecision(decision) {
       const group = kept.get(decision.action)
       if (group !== undefined && decision.action !== 'none' && group.length < limit) group.push(decision)
+      if (decision.action !== 'none' || decision.to !== 'held') return
+      heldCount += 1
+      if (held.length < limit) held.push(decision)
     },
   })
   const { paint } = session.terminal
-  for (const action of ACTION_ORDER) {
-    const group = kept.get(action) ?? []
+  const groups = ACTION_ORDER.map(
+    (action) => [ACTION_TITLES[action], kept.get(action) ?? [], counts.actions[action]] as const,
+  )
+  for (const [title, group, total] of [...groups, ['Held', held, heldCount] as const]) {
     if (group.length === 0) continue
-    const total = counts.actions[action]
-    await session.print(
-      `${paint.bold(ACTION_TITLES[action])} ${paint.dim(`(${total.toLocaleString('en-GB')})`)}`,
-    )
+    await session.print(`${paint.bold(title)} ${paint.dim(`(${total.toLocaleString('en-GB')})`)}`)
     await session.table(decisionColumns(paint), group, 2)
     if (total > group.length) {
       await session.print(
@@ -158,11 +163,17 @@ export function summarise(counts: PlanCounts): string {
     ].filter((part) => part !== '')
     lines.push(`${parts.join(', ')}.`)
   }
+  if (states.held > 0) lines.push(`${count(states.held, 'task is', 'tasks are')} held.`)
+  if (states.waiting > 0) {
+    lines.push(
+      `${count(states.waiting, 'task waits', 'tasks wait')} for inputs: orbweaver status --status waiting`,
+    )
+  }
   if (states.failed > 0)
     lines.push(`${count(states.failed, 'task has', 'tasks have')} failed: orbweaver status --failed`)
   if (noTask > 0) {
     lines.push(
-      `${count(noTask, 'target lacks', 'targets lack')} inputs for a processor: orbweaver plan --all`,
+      `${count(noTask, 'target has', 'targets have')} nothing for a processor to run on: orbweaver plan --all`,
     )
   }
   return lines.join('\n')

@@ -485,6 +485,8 @@ export class ProjectDecider {
     const answer = processor.canRun(view)
     if (answer !== true) {
       note('processor says it can run', 'no', answer)
+      if (existing === undefined)
+        return this.withoutTask(processor, view.ref, `the processor says no: ${answer}`, trace)
       return make(state ?? 'waiting', 'none', `the processor says no: ${answer}`)
     }
     if (formed.blocked !== undefined) {
