@@ -5,7 +5,7 @@ import type { FailureCause } from '../domain/cause.js'
 import type { Processor } from '../domain/processor.js'
 import { formatDuration } from '../domain/requirements.js'
 import { type JobRecord, type OutputManifest, type TaskRecord, type TaskState } from '../domain/task.js'
-import { isAbort, NotFoundError, PipelineError } from '../errors.js'
+import { InputError, isAbort, NotFoundError, PipelineError } from '../errors.js'
 import { pathsOf } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
 import { clearStale, collectLogs, findOutputs, uploadVerified } from './collect.js'
@@ -36,15 +36,9 @@ export class Finisher {
     const { store, transport, clock, settings, notifier } = this.state.deps
     const processor = this.state.processorOf(row)
     if (processor === undefined) {
-      this.state.deps.logger.log(
-        'warn',
-        `task ${row.label} has ended, and its processor ${row.procType} is not configured any more; its results wait in ${row.workspace}`,
+      throw new InputError(
+        `it has ended, and its processor ${row.procType} is not configured any more; its results wait in ${row.workspace}`,
       )
-      this.state.save({
-        ...row,
-        result: JSON.stringify({ ...pending, notBeforeMs: clock.now() + settings.timing.fullPassMs }),
-      })
-      return
     }
     const paths = pathsOf(row.workspace)
     const found = await findOutputs(transport.files, processor, paths, clock.now(), this.state.signal)

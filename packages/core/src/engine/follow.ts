@@ -2,7 +2,7 @@
 
 import type { JobId, JobStatus } from '../domain/job.js'
 import { judge, type Verdict } from '../domain/verdict.js'
-import { isAbort } from '../errors.js'
+import { InputError, isAbort } from '../errors.js'
 import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
 import { pathsOf } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
@@ -32,7 +32,7 @@ export class Follower {
     for (const row of journal.openAttempts(this.state.names))
       if (!this.state.busy.has(row.label)) this.state.open.set(row.label, row)
     const rows = [...this.state.open.values()].filter(
-      (row) => !this.state.busy.has(row.label) && !this.launcher.isQueued(row.label),
+      (row) => !this.state.busy.has(row.label) && !this.launcher.isQueued(row.label) && this.isOurs(row),
     )
     for (const row of rows) if (row.stage === 'staging') this.state.drop(row, 'staging was interrupted')
     await this.resolveUnsure(rows.filter((row) => row.stage === 'submitting'))
@@ -44,7 +44,7 @@ export class Follower {
     }
     if (!this.state.steps.update) return
     const submitted = [...this.state.open.values()].filter(
-      (row) => row.stage === 'submitted' && !this.state.busy.has(row.label),
+      (row) => row.stage === 'submitted' && !this.state.busy.has(row.label) && this.isOurs(row),
     )
     if (submitted.length === 0) return
     const ids = submitted.flatMap(({ jobId }) => (jobId === undefined ? [] : [jobId]))
@@ -52,6 +52,23 @@ export class Follower {
       ids.length === 0 ? new Map<JobId, JobStatus>() : await backend.query(ids, withSignal(this.state.signal))
     await this.judgeAll(submitted, statuses)
     this.state.cameBack()
+  }
+
+  /** A job that another scheduler has (the site was moved while it ran) is not asked for here: silence would look like loss. */
+  private isOurs(row: AttemptRow): boolean {
+    const { backend } = this.state.deps
+    const jobElsewhere = row.stage === 'submitting' || row.stage === 'submitted'
+    if (!jobElsewhere || row.backend === undefined || row.backend === backend.name) return true
+    if (!this.state.hurt.has(row.label)) {
+      this.state.hurt.add(row.label)
+      this.state.problem(
+        `task ${row.label}`,
+        new InputError(
+          `its job ${row.jobId ?? row.name} was given to ${row.backend}, and the site uses ${backend.name} now; run it with the old settings once more, or \`cancel\` it there`,
+        ),
+      )
+    }
+    return false
   }
 
   /** A submit whose answer was lost: ask by name before anything else. */

@@ -22,7 +22,7 @@ const SCHEMA = `
   CREATE TABLE attempts (
     label TEXT NOT NULL, attempt INTEGER NOT NULL, name TEXT NOT NULL UNIQUE,
     project TEXT NOT NULL, subject TEXT, session TEXT, proc_type TEXT NOT NULL,
-    stage TEXT NOT NULL, job_id TEXT, workspace TEXT NOT NULL, submitted_at INTEGER, missing_since INTEGER,
+    stage TEXT NOT NULL, backend TEXT, job_id TEXT, workspace TEXT NOT NULL, submitted_at INTEGER, missing_since INTEGER,
     cancel_asked INTEGER NOT NULL, created_at INTEGER NOT NULL, result TEXT, closed_at INTEGER,
     workspace_kept INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (label, attempt)
@@ -107,6 +107,7 @@ interface RawAttempt {
   session: string | null
   proc_type: string
   stage: string
+  backend: string | null
   job_id: string | null
   workspace: string
   submitted_at: number | null
@@ -133,11 +134,11 @@ class SqliteJournal implements Journal {
 
   putAttempt(row: AttemptRow): void {
     this.sql(
-      `INSERT INTO attempts (label, attempt, name, project, subject, session, proc_type, stage, job_id, workspace,
+      `INSERT INTO attempts (label, attempt, name, project, subject, session, proc_type, stage, backend, job_id, workspace,
          submitted_at, missing_since, cancel_asked, created_at, result, closed_at)
-       VALUES (@label, @attempt, @name, @project, @subject, @session, @procType, @stage, @jobId, @workspace,
+       VALUES (@label, @attempt, @name, @project, @subject, @session, @procType, @stage, @backend, @jobId, @workspace,
          @submittedAtMs, @missingSinceMs, @cancelAsked, @createdAtMs, @result, @closedAtMs)
-       ON CONFLICT (label, attempt) DO UPDATE SET name = @name, stage = @stage, job_id = @jobId, workspace = @workspace,
+       ON CONFLICT (label, attempt) DO UPDATE SET name = @name, stage = @stage, backend = @backend, job_id = @jobId, workspace = @workspace,
          submitted_at = @submittedAtMs, missing_since = @missingSinceMs,
          -- A cancel asked for by another process while this row was in our hands stays asked for.
          cancel_asked = CASE WHEN @stage = 'staging' THEN @cancelAsked ELSE max(cancel_asked, @cancelAsked) END,
@@ -145,6 +146,7 @@ class SqliteJournal implements Journal {
     ).run({
       subject: null,
       session: null,
+      backend: null,
       jobId: null,
       submittedAtMs: null,
       missingSinceMs: null,
@@ -361,6 +363,7 @@ function toAttempt(raw: RawAttempt): AttemptRow {
     ...(raw.session !== null && { session: raw.session }),
     procType: raw.proc_type,
     stage: raw.stage as AttemptStage,
+    ...(raw.backend !== null && { backend: raw.backend }),
     ...(raw.job_id !== null && { jobId: raw.job_id as JobId }),
     workspace: raw.workspace,
     ...(raw.submitted_at !== null && { submittedAtMs: raw.submitted_at }),

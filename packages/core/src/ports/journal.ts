@@ -21,6 +21,8 @@ export interface AttemptRow {
   readonly session?: string
   readonly procType: string
   readonly stage: AttemptStage
+  /** Name of the backend that the job was given to: no other one is ever asked about it. */
+  readonly backend?: string
   readonly jobId?: JobId
   readonly workspace: string
   readonly submittedAtMs?: number

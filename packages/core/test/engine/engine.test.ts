@@ -378,6 +378,27 @@ describe('engine', () => {
     expect(summary).to.include({ submitted: 0, open: 0 })
   })
 
+  it('a job that another scheduler has is never asked for here', async () => {
+    make({ seed: [seedMany('P', 1)], script: () => ({ runsForMs: 60_000 }) })
+    await bench.engine().run({}, { until: 'once' })
+    const [row] = bench.journal.openAttempts()
+    if (row !== undefined) bench.journal.putAttempt({ ...row, backend: 'slurm' })
+    const summary = await bench.engine().run({})
+    expect(summary).to.include({ submitted: 0, completed: 0, failedAttempts: 0, open: 1 })
+    expect(summary.problems.join()).to.contain('slurm')
+  })
+
+  it('results whose processor is not configured any more wait, and the run ends', async () => {
+    make({ seed: [seedMany('P', 1)], script: () => ({ runsForMs: 60_000 }) })
+    await bench.engine().run({}, { until: 'once' })
+    const [project] = bench.settings.projects
+    Object.assign(bench.settings, { projects: [{ ...project, processors: [processor('other')] }] })
+    const summary = await bench.engine().run({ processors: ['t1'] })
+    expect(summary.problems.join()).to.contain('t1_v1')
+    Object.assign(bench.settings, { projects: [project] })
+    expect(await bench.engine().run({})).to.include({ submitted: 0, completed: 1 })
+  })
+
   it('a second engine on the same projects is refused', async () => {
     make()
     const first = bench.engine().run({})
