@@ -255,7 +255,7 @@ async function noArchive(root: string): Promise<InputError> {
         : 'it is not a folder'
   return new InputError(`There is no archive at ${shownPath(root)}: ${found}.`, {
     details: { path: root },
-    hint: 'Check the path, and that its file system is mounted; `orbweaver import` makes a new archive.',
+    hint: 'Check the path, and that its file system is mounted; `orbweaver init` makes a new archive.',
   })
 }
 

@@ -40,7 +40,7 @@ export async function diagnoseFolder(
         check: 'archive: folder',
         status: 'problem',
         found: `${shownPath(root)} ${folder === undefined ? 'does not exist' : 'is not a folder'}`,
-        hint: 'Check `store.path`, and that its file system is mounted; `orbweaver import` makes a new archive.',
+        hint: 'Check `store.path`, and that its file system is mounted; `orbweaver init` makes a new archive.',
       },
     ]
   }
