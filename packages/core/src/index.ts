@@ -161,6 +161,7 @@ export { defineAdapter } from './ports/adapter.js'
 export type { AdapterContext, AdapterDescriptor, AdapterExport, AdapterKind } from './ports/adapter.js'
 export type {
   BackendCapabilities,
+  BackendHealth,
   BackendLimits,
   ClusterBackend,
   Diagnosis,
@@ -199,6 +200,8 @@ export type {
 } from './ports/transport.js'
 
 // -- job
+export { checkByJob } from './job/check-by-job.js'
+export type { CheckByJobOptions } from './job/check-by-job.js'
 export { pathsOf, workspacePaths } from './job/workspace.js'
 export type { WorkspacePaths } from './job/workspace.js'
 export { containerPaths, parseExitRecord, parseStartRecord, renderJobScript } from './job/job-script.js'

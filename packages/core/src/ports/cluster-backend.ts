@@ -102,11 +102,27 @@ export interface ClusterBackend {
    */
   changes?(timeoutMs: number, options?: CallOptions): Promise<void>
 
+  /** How the scheduler has been answering. Absent: it cannot be away. No question is asked for this. */
+  health?(): BackendHealth
+
   /** Checks for `orbweaver doctor`: is the scheduler there, which version, may we use it. */
   diagnose(options?: CallOptions): Promise<readonly Diagnosis[]>
 
   /** Let go of connections and timers. Jobs go on. */
   close(): Promise<void>
+}
+
+/** How a scheduler answers, for `status` and `doctor`. */
+export interface BackendHealth {
+  /** `closed`: calls go through. `open`: calls fail at once until `nextTryMs`. `probing`: the next call tries again. */
+  readonly state: 'closed' | 'open' | 'probing'
+  /** In a row. */
+  readonly failures: number
+  readonly lastFailure?: { readonly message: string; readonly atMs: number }
+  /** Epoch milliseconds. */
+  readonly nextTryMs?: number
+  /** What is survived without: `sacct does not answer: …`. */
+  readonly notes: readonly string[]
 }
 
 /** One line of `doctor`. */
