@@ -15,8 +15,9 @@ const ARROWS: Readonly<
   core: { src: [], test: [] },
   conformance: { src: ['core'], test: [] },
   'adapter-local': { src: ['core'], test: ['conformance'] },
+  'adapter-slurm': { src: ['core'], test: ['conformance'] },
   processors: { src: ['core'], test: ['conformance'] },
-  cli: { src: ['core', 'adapter-local', 'processors'], test: ['conformance'] },
+  cli: { src: ['core', 'adapter-local', 'adapter-slurm', 'processors'], test: ['conformance'] },
 }
 
 /**

@@ -15,7 +15,10 @@ import { pathToFileURL } from 'node:url'
 /** The words that stand for packages of ours. */
 const OURS: Readonly<Record<AdapterKind, Readonly<Record<string, () => Promise<unknown>>>>> = {
   'data-store': { folder: () => import('@orbweaver/adapter-local') },
-  'cluster-backend': { local: () => import('@orbweaver/adapter-local') },
+  'cluster-backend': {
+    local: () => import('@orbweaver/adapter-local'),
+    slurm: () => import('@orbweaver/adapter-slurm'),
+  },
   transport: {},
   notifier: {},
 }

@@ -26,7 +26,7 @@ describe('adapters', () => {
   it('of ours are found by their word, and fit their place', async () => {
     expect((await loadAdapter('local', 'cluster-backend', '/')).name).to.equal('local')
     expect((await loadAdapter('folder', 'data-store', '/')).kind).to.equal('data-store')
-    expect((await ourAdapters()).map(({ name }) => name).sort()).to.deep.equal(['folder', 'local'])
+    expect((await ourAdapters()).map(({ name }) => name).sort()).to.deep.equal(['folder', 'local', 'slurm'])
   })
 
   it('of others are files beside the site file', async () => {

@@ -1,11 +1,13 @@
 import {
   NotFoundError,
   PipelineError,
+  checkByJob,
   formatMemory,
   interpreterFor,
   isAbort,
   openJournal,
   onNetworkFileSystem,
+  systemClock,
   type Diagnosis,
   type Processor,
 } from '@orbweaver/core'
@@ -39,11 +41,14 @@ export function registerDoctor(program: Command, bind: Bind): void {
       'Look at everything that has to work: archive, cluster, folders, database locking, clocks, and the programs that ' +
         'processors need. Exit code 1 when something is a problem.',
     )
+    .option('--job', 'also submit one tiny job: does a node see the work root, is its clock right?')
   bind(command, async (session) => {
     const services = await session.open()
     const results: Diagnosis[] = []
     for (const check of CHECKS)
       results.push(...(await guarded(check.name, () => check.run(session, services))))
+    if (command.opts<{ readonly job?: boolean }>().job === true)
+      results.push(...(await guarded('job', () => checkOnNode(session, services))))
     const problems = results.filter(({ status }) => status === 'problem').length
     const warnings = results.filter(({ status }) => status === 'warning').length
     if (session.json) {
@@ -114,6 +119,20 @@ async function guarded(
       },
     ]
   }
+}
+
+async function checkOnNode(
+  session: Session,
+  { backend, transport, site }: Services,
+): Promise<readonly Diagnosis[]> {
+  const { files } = transport
+  return await checkByJob({
+    backend,
+    files,
+    clock: systemClock,
+    workRoot: site.workRoot,
+    signal: session.signal,
+  })
 }
 
 function checkNode(): Diagnosis {
