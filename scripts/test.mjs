@@ -3,7 +3,8 @@
  *
  *   node scripts/test.mjs                      all packages, and the repository's own tests
  *   node scripts/test.mjs --package core       one package (again for more); `repository` is the tests in test/
- *   node scripts/test.mjs --system             the system tests in test/system instead
+ *   node scripts/test.mjs --system             the system tests in test/system instead: a group for each folder, all at once
+ *   node scripts/test.mjs --system --group slurm   one group (again for more); `general` is the tests beside the folders
  *   node scripts/test.mjs --in-process         all in one process
  *   node scripts/test.mjs --grep TEXT          only tests whose full title holds the text
  *   node scripts/test.mjs --reporter spec      one line a test (default: dot)
@@ -20,11 +21,14 @@ import Mocha from 'mocha'
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 /** How long a test process may take to end by itself after its last test. */
 const LINGER_MS = 10_000
+/** What a process that has ended printed comes at most this much later. */
+const DRAIN_MS = 1_000
 
 const { values: options } = parseArgs({
   options: {
     package: { type: 'string', multiple: true },
     system: { type: 'boolean', default: false },
+    group: { type: 'string', multiple: true },
     'in-process': { type: 'boolean', default: false },
     grep: { type: 'string' },
     reporter: { type: 'string', default: 'dot' },
@@ -39,13 +43,20 @@ else await runOne(options.suite)
 async function runAll() {
   const suites = chooseSuites()
   const total = { passed: 0, failed: 0, skipped: [], failures: [] }
-  for (const suite of suites) {
-    console.log(`\n${suite.name}`)
-    const result = options['in-process'] ? await runSuite(suite) : await runApart(suite)
+  const add = (suite, result) => {
     total.passed += result.passed
     total.failed += result.failures.length
     total.failures.push(...result.failures.map((title) => `${suite.name}: ${title}`))
     total.skipped.push(...result.skipped.map((test) => ({ ...test, suite: suite.name })))
+  }
+  if (options.system && !options['in-process'] && suites.length > 1) {
+    // They wait for other programs most of the time.
+    await Promise.all(suites.map(async (suite) => add(suite, await runAside(suite))))
+  } else {
+    for (const suite of suites) {
+      console.log(`\n${suite.name}`)
+      add(suite, options['in-process'] ? await runSuite(suite) : await runApart(suite))
+    }
   }
   if (total.skipped.length > 0) {
     console.log('\nSkipped:')
@@ -70,26 +81,40 @@ function allSuites() {
     .map((entry) => ({ name: entry.name, folder: path.join(root, 'packages', entry.name) }))
   const suites = packages.map(({ name, folder }) => ({ name, files: testFiles(folder) }))
   const own = testFiles(root)
-  const isSystem = (file) => file.startsWith(path.join(root, 'dist-test', 'system') + path.sep)
+  const system = path.join(root, 'dist-test', 'system') + path.sep
+  const isSystem = (file) => file.startsWith(system)
+  const groupOf = (file) => {
+    const [first, ...below] = path.relative(system, file).split(path.sep)
+    return below.length === 0 ? 'general' : first
+  }
+  const groups = groupBy(own.filter(isSystem), groupOf)
   return [
     ...suites.filter((suite) => suite.files.length > 0),
     { name: 'repository', files: own.filter((file) => !isSystem(file)) },
-    { name: 'system', files: own.filter(isSystem) },
+    ...[...groups].map(([group, files]) => ({ name: `system/${group}`, files })),
   ]
 }
 
+/** As `Map.groupBy`, which Node 20 does not have. */
+function groupBy(values, keyOf) {
+  const groups = new Map()
+  for (const value of values) groups.set(keyOf(value), [...(groups.get(keyOf(value)) ?? []), value])
+  return groups
+}
+
 function chooseSuites() {
-  const suites = allSuites()
-  if (options.system) return suites.filter((suite) => suite.name === 'system')
-  const wanted = options.package ?? suites.map((suite) => suite.name).filter((name) => name !== 'system')
-  const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name))
+  const all = allSuites()
+  const suites = all
+    .filter(({ name }) => name.startsWith('system/') === options.system)
+    .map((suite) => ({ ...suite, word: suite.name.replace('system/', '') }))
+  const words = suites.map(({ word }) => word)
+  const wanted = (options.system ? options.group : options.package) ?? words
+  const unknown = wanted.filter((name) => !words.includes(name))
   if (unknown.length > 0) {
-    console.error(
-      `No tests of ${unknown.join(', ')}; there are ${suites.map((suite) => suite.name).join(', ')}.`,
-    )
+    console.error(`No tests of ${unknown.join(', ')}; there are ${words.join(', ')}.`)
     process.exit(2)
   }
-  return suites.filter((suite) => wanted.includes(suite.name))
+  return suites.filter(({ word }) => wanted.includes(word))
 }
 
 function testFiles(folder) {
@@ -102,11 +127,25 @@ function testFiles(folder) {
     .map((file) => path.join(folder, 'dist-test', file.replace(/\.ts$/, '.js')))
 }
 
+/** Beside others: what it prints is shown whole when it ends. */
+async function runAside(suite) {
+  const startedMs = Date.now()
+  const printed = []
+  const result = await runApart(suite, (child) => {
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => printed.push(part))
+  })
+  console.log(`\n${suite.name} (${Math.round((Date.now() - startedMs) / 1000)} s)`)
+  process.stdout.write(Buffer.concat(printed))
+  return result
+}
+
 /** One suite in a process of its own: what it leaves behind cannot touch the next, and is noticed. */
-async function runApart(suite) {
+async function runApart(suite, listen) {
   const child = fork(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--suite', suite.name], {
     execArgv: ['--enable-source-maps', ...process.execArgv],
+    silent: listen !== undefined,
   })
+  listen?.(child)
   // Ctrl-C reaches the whole group; a plain kill of the parent reaches only us.
   const stop = () => child.kill('SIGTERM')
   process.once('SIGTERM', stop)
@@ -116,7 +155,11 @@ async function runApart(suite) {
     result = message
     lingering = setTimeout(() => child.kill('SIGKILL'), LINGER_MS)
   })
-  const [code, signal] = await new Promise((resolve) => child.once('exit', (...end) => resolve(end)))
+  const [code, signal] = await new Promise((resolve) => {
+    child.once('close', (...end) => resolve(end))
+    // A process that a test left behind may hold the pipes for ever.
+    child.once('exit', (...end) => setTimeout(resolve, DRAIN_MS, end).unref())
+  })
   clearTimeout(lingering)
   process.off('SIGTERM', stop)
   if (result === undefined) {
@@ -134,6 +177,8 @@ async function runApart(suite) {
 }
 
 async function runOne(name) {
+  // So that what tests end "at exit" is ended when we are told to stop.
+  process.once('SIGTERM', () => process.exit(143))
   const suite = allSuites().find((one) => one.name === name)
   const result = await runSuite(suite)
   process.send({ ...result, open: process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap') })

@@ -2,6 +2,7 @@ import {
   TASK_STATES,
   formatDuration,
   formatMemory,
+  type ClusterBackend,
   type Engine,
   type Selection,
   type TaskRecord,
@@ -35,15 +36,18 @@ export function registerStatus(program: Command, bind: Bind): void {
     .option('--summary', 'numbers by processor and state')
   addSelectors(command)
   bind<StatusOptions, [readonly string[]]>(command, async (session, options, words) => {
-    const { engine } = await session.open()
+    const { engine, backend } = await session.open()
     const labels = words.length === 0 ? [] : await resolveLabels(engine, words, session)
     const selection = await session.selection(options, labels)
     const tally = new Tally()
     if (options.summary === true) await showSummary(session, engine, selection, tally)
-    else if (session.json) await showJson(session, engine, selection, options.long === true)
+    else if (session.json) await showJson(session, engine, selection, options.long === true, backend)
     else if (options.long === true) await showLong(session, engine, selection, tally)
     else await showTable(session, engine, selection, tally)
-    if (!session.json) await showEnd(session, engine, selection, tally)
+    if (!session.json) {
+      await showEnd(session, engine, selection, tally)
+      for (const line of healthLines(backend, Date.now())) session.note(line)
+    }
     return EXIT.good
   })
 }
@@ -160,6 +164,7 @@ async function showJson(
   engine: Engine,
   selection: Selection,
   long: boolean,
+  backend: ClusterBackend,
 ): Promise<void> {
   const { signal } = session
   await streamJson(session, 'status', 'tasks', async (add) => {
@@ -167,7 +172,12 @@ async function showJson(
     for await (const view of counted(engine.tasks(selection, { signal }), tally)) {
       await add(taskJson(view, long ? await engine.record(view.ref, { signal }) : undefined))
     }
-    return { total: tally.total, pauses: engine.pauses() }
+    const health = backend.health?.()
+    return {
+      total: tally.total,
+      pauses: engine.pauses(),
+      cluster: { backend: backend.name, ...(health !== undefined && { health }) },
+    }
   })
 }
 
@@ -241,12 +251,13 @@ function asked({ cpus, memoryBytes, walltimeSeconds }: Job): string {
     .join(', ')
 }
 
-function used({ peakMemoryBytes, cpuSeconds, elapsedSeconds, exitCode }: Job): string {
+function used({ peakMemoryBytes, cpuSeconds, elapsedSeconds, exitCode, restarts }: Job): string {
   return [
     peakMemoryBytes === undefined ? '' : `${formatMemory(peakMemoryBytes)} at most`,
     cpuSeconds === undefined ? '' : `${formatDuration(Math.round(cpuSeconds))} of cpu`,
     elapsedSeconds === undefined ? '' : `${formatDuration(Math.round(elapsedSeconds))} in all`,
     exitCode === undefined ? '' : `exit code ${exitCode}`,
+    restarts === undefined ? '' : `started again ${count(restarts, 'time')} by the scheduler`,
   ]
     .filter((part) => part !== '')
     .join(', ')
@@ -277,6 +288,26 @@ async function showEnd(session: Session, engine: Engine, selection: Selection, t
     )
   }
   for (const pause of engine.pauses()) session.note(`Paused ${describePause(pause)}: orbweaver resume`)
+}
+
+/** Nothing while the scheduler answers. */
+export function healthLines(backend: ClusterBackend, nowMs: number): string[] {
+  const health = backend.health?.()
+  if (health === undefined) return []
+  const lines = health.notes.map((note) => `${backend.name}: ${note}`)
+  if (health.state === 'closed') return lines
+  const since =
+    health.lastFailure === undefined
+      ? ''
+      : `, last asked ${formatTime(health.lastFailure.atMs)}: ${health.lastFailure.message}`
+  const next =
+    health.nextTryMs === undefined || health.nextTryMs <= nowMs
+      ? 'It is asked again at the next chance'
+      : `It is asked again in ${formatSpan(health.nextTryMs - nowMs)}`
+  return [
+    `${backend.name} does not answer (${count(health.failures, 'failure')} in a row${since}). ${next}; work waits, nothing is lost.`,
+    ...lines,
+  ]
 }
 
 export function describePause(pause: ReturnType<Engine['pauses']>[number]): string {

@@ -117,6 +117,8 @@ export interface JobRecord {
   readonly startedAtMs?: number
   readonly endedAtMs?: number
   readonly node?: string
+  /** How often the scheduler itself started it again (requeue, preemption). Absent: never, as far as it tells. */
+  readonly restarts?: number
   readonly exitCode?: number
   readonly peakMemoryBytes?: number
   readonly cpuSeconds?: number

@@ -28,10 +28,17 @@ export type Verdict =
   | { readonly kind: 'failed'; readonly cause: FailureCause }
   | { readonly kind: 'cancelled'; readonly note: string }
 
+/** A scheduler has this long to see the end of a job that its own record tells of. */
+const TRUST_RECORD_MS = 300_000
+
 export function judge(witnesses: Witnesses): Verdict {
   const { status, exit, cancelAsked } = witnesses
-  if (status !== undefined && status.phase !== 'finished') return judgeLive(status, witnesses)
-  const verdict = status === undefined ? judgeAbsent(witnesses) : judgeFinished(status, witnesses)
+  const verdict =
+    status === undefined
+      ? judgeAbsent(witnesses)
+      : status.phase === 'finished'
+        ? judgeFinished(status, witnesses)
+        : judgeLive(status, witnesses)
   // What a person cancelled is cancelled, however its end looked; unless it had ended well before the cancel reached it.
   if (cancelAsked && verdict.kind === 'failed') {
     return {
@@ -57,6 +64,10 @@ function judgeLive(status: JobStatus, witnesses: Witnesses): Verdict {
       // The scheduler uses a word we do not know: the job's own record decides, if there is one.
       return exit === undefined ? { kind: 'unclear', note: `state ${native}` } : judgeExit(exit, nowMs, [])
     default:
+      if (exit !== undefined && nowMs - exit.endedAt * 1000 > TRUST_RECORD_MS) {
+        const text = `the scheduler still says ${native}, long after the job wrote that it had ended`
+        return judgeExit(exit, nowMs, [...status.evidence, { source: 'engine', text, atMs: nowMs }])
+      }
       return { kind: 'running', note: native }
   }
 }

@@ -18,12 +18,16 @@ export interface EngineDeps {
   readonly notifier: Notifier
 }
 
-/** The archive, the scheduler, the way to them, or room on disk is away for now: work waits, nothing fails for it. */
+/**
+ * The archive, the scheduler, the way to them, or room on disk is away for now: work waits, nothing fails for it. A
+ * scheduler whose answers cannot be read tells as little as one that does not answer.
+ */
 export function isAway(error: unknown): error is PipelineError {
   return (
     error instanceof PipelineError &&
     (error.code === 'STORE_UNAVAILABLE' ||
       error.code === 'BACKEND_UNAVAILABLE' ||
+      error.code === 'BACKEND_PROTOCOL' ||
       error.code === 'TRANSPORT_UNAVAILABLE' ||
       error.code === 'NO_SPACE')
   )

@@ -6,12 +6,20 @@ import { InputError, isAbort } from '../errors.js'
 import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
 import { pathsOf } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
-import { isAway, withSignal } from './deps.js'
+import { isAway, messageOf, withSignal } from './deps.js'
 import { Finisher } from './finish.js'
 import { Launcher } from './launch.js'
 import { readPending, refOf, type Pending, type RunState } from './run-state.js'
 
+/** How often the record of a job that is said to run is looked for: a scheduler may never notice an end. */
+const LOOK_AT_RUNNING_MS = 300_000
+
 export class Follower {
+  /** Jobs whose submit is not known to have worked are not asked for before. */
+  private unsureUntilMs = 0
+  /** Label → when the record of its running job was last looked for. */
+  private readonly lookedMs = new Map<string, number>()
+
   constructor(
     private readonly state: RunState,
     private readonly launcher: Launcher,
@@ -22,6 +30,11 @@ export class Follower {
     this.state.open.clear()
     for (const row of this.state.deps.journal.openAttempts(this.state.names))
       this.state.open.set(row.label, row)
+  }
+
+  /** Some submits are not known to have worked, and the scheduler cannot tell now: what changes at it says nothing of them. */
+  isUnsure(): boolean {
+    return this.state.deps.clock.now() < this.unsureUntilMs
   }
 
   /** Ask the scheduler once for all jobs, and act on what it says. */
@@ -73,12 +86,10 @@ export class Follower {
 
   /** A submit whose answer was lost: ask by name before anything else. */
   private async resolveUnsure(rows: readonly AttemptRow[]): Promise<void> {
-    const { backend, logger } = this.state.deps
-    if (rows.length === 0) return
-    const found = await backend.find(
-      rows.map(({ name }) => name),
-      withSignal(this.state.signal),
-    )
+    const { logger } = this.state.deps
+    if (rows.length === 0 || this.isUnsure()) return
+    const found = await this.find(rows)
+    if (found === undefined) return
     for (const row of rows) {
       const id = found.get(row.name)
       if (id === undefined && !(await this.launcher.hasBegun(row))) {
@@ -92,6 +103,39 @@ export class Follower {
     }
   }
 
+  /** `undefined`: the scheduler cannot tell now. That must not keep the other jobs from being followed. */
+  private async find(rows: readonly AttemptRow[]): Promise<ReadonlyMap<string, JobId> | undefined> {
+    const { backend, logger, clock, settings } = this.state.deps
+    try {
+      return await backend.find(
+        rows.map(({ name }) => name),
+        withSignal(this.state.signal),
+      )
+    } catch (error) {
+      if (!isAway(error)) throw error
+      this.unsureUntilMs = clock.now() + settings.timing.outageMs
+      logger.log(
+        'warn',
+        `whether ${rows.length === 1 ? 'a job' : `${rows.length} jobs`} reached the scheduler cannot be told now; waiting, nothing is submitted again: ${messageOf(error)}`,
+        { code: error.code },
+      )
+      return undefined
+    }
+  }
+
+  /** Whose own record is looked at: jobs that are not live any more, and from time to time those that are said to run. */
+  private toLookAt(row: AttemptRow, status: JobStatus | undefined): boolean {
+    const phase = status?.phase
+    if (phase === undefined || phase === 'finished' || phase === 'unknown') return true
+    if (phase === 'queued' || phase === 'held') return false
+    const nowMs = this.state.deps.clock.now()
+    const lookedMs = this.lookedMs.get(row.label)
+    if (lookedMs !== undefined && nowMs - lookedMs < LOOK_AT_RUNNING_MS) return false
+    this.lookedMs.set(row.label, nowMs)
+    // When it is first seen to run there cannot be an old record.
+    return lookedMs !== undefined
+  }
+
   private async judgeAll(
     rows: readonly AttemptRow[],
     statuses: ReadonlyMap<JobId, JobStatus>,
@@ -99,10 +143,7 @@ export class Follower {
     const { transport, clock, settings } = this.state.deps
     const statusOf = (row: AttemptRow): JobStatus | undefined =>
       row.jobId === undefined ? undefined : statuses.get(row.jobId)
-    const ended = rows.filter((row) => {
-      const phase = statusOf(row)?.phase
-      return phase === undefined || phase === 'finished' || phase === 'unknown'
-    })
+    const ended = rows.filter((row) => this.toLookAt(row, statusOf(row)))
     const texts = await transport.files.readMany(
       ended.flatMap(({ workspace }) => [pathsOf(workspace).exit, pathsOf(workspace).started]),
       withSignal(this.state.signal),
@@ -140,8 +181,9 @@ export class Follower {
         }
         continue
       }
+      this.lookedMs.delete(row.label)
       const usage = status?.usage
-      const peakMemoryBytes = usage?.peakMemoryBytes ?? exit?.peakMemoryBytes
+      const peakMemoryBytes = larger(usage?.peakMemoryBytes, exit?.peakMemoryBytes)
       const startedAtMs = status?.startedAtMs ?? (exit === undefined ? undefined : exit.startedAt * 1000)
       const endedAtMs = status?.endedAtMs ?? (exit === undefined ? undefined : exit.endedAt * 1000)
       const elapsedSeconds =
@@ -161,6 +203,7 @@ export class Follower {
           ...(elapsedSeconds !== undefined && { elapsedSeconds }),
           ...(cpuSeconds !== undefined && { cpuSeconds }),
           ...(node !== undefined && { node }),
+          ...((status?.restarts ?? 0) > 0 && { restarts: status?.restarts ?? 0 }),
           ...(exitCode !== undefined && { exitCode }),
         },
       }
@@ -194,7 +237,14 @@ export class Follower {
       {
         ...(status?.startedAtMs !== undefined && { startedAtMs: status.startedAtMs }),
         ...(node !== undefined && { node }),
+        ...((status?.restarts ?? 0) > 0 && { restarts: status?.restarts ?? 0 }),
       },
     )
   }
+}
+
+/** A scheduler samples and misses short peaks; a job's own record misses what ran outside of its processes. */
+function larger(one: number | undefined, other: number | undefined): number | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Math.max(one, other)
 }

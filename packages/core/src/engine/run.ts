@@ -155,7 +155,8 @@ export class Run {
     const signal = AbortSignal.any([this.state.signal, waiting.signal])
     const timeoutMs = Math.max(0, at - now)
     const events: Promise<unknown>[] = [clock.sleep(timeoutMs, { signal })]
-    if (backend.changes !== undefined && this.state.open.size > 0 && !this.state.isAwayNow()) {
+    const listens = this.state.open.size > 0 && !this.state.isAwayNow() && !this.follower.isUnsure()
+    if (backend.changes !== undefined && listens) {
       events.push(backend.changes(timeoutMs, { signal }))
       this.state.nextFollowMs = 0
     }

@@ -103,6 +103,31 @@ describe('judge', () => {
     ['running', { status: status({ phase: 'running' }) }, 'running'],
     ['suspended', { status: status({ phase: 'suspended' }) }, 'running'],
     ['finishing', { status: status({ phase: 'finishing' }) }, 'running'],
+    // NOW is 1 000 s.
+    [
+      'running, but its record told of the end 299 s ago',
+      { status: status({ phase: 'running' }), exit: exit({ endedAt: 701 }) },
+      'running',
+    ],
+    [
+      'running, but its record told of the end more than 5 minutes ago: code 0',
+      { status: status({ phase: 'running' }), exit: exit({ endedAt: 699 }) },
+      'succeeded',
+    ],
+    [
+      'finishing, but its record told of the end more than 5 minutes ago: code 9',
+      { status: status({ phase: 'finishing' }), exit: exit({ exitCode: 9, endedAt: 699 }) },
+      'tool',
+    ],
+    [
+      'cancel asked, never seen to end by the scheduler, ended by SIGTERM long ago',
+      {
+        cancelAsked: true,
+        status: status({ phase: 'finishing' }),
+        exit: exit({ exitCode: 143, signal: 'SIGTERM' }),
+      },
+      'cancelled',
+    ],
     [
       'cancel asked, ended by SIGTERM',
       { cancelAsked: true, status: status({ outcome: 'failed', signal: 'SIGTERM' }) },

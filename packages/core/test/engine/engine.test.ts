@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import {
   AccessDeniedError,
+  BackendProtocolError,
+  BackendUnavailableError,
   LeaseHeldError,
   parseMemory,
   type JobSpec,
@@ -240,6 +242,103 @@ describe('engine', () => {
     )
     expect(summary).to.include({ completed: 3, failedAttempts: 0 })
     expect(bench.executions()).to.deep.equal([1, 1, 1])
+  })
+
+  it('waits when the answers of the scheduler cannot be read, and nothing fails for it', async () => {
+    make({ script: () => ({ runsForMs: 60_000 }) })
+    let unread = 0
+    const summary = await bench.engine().run(
+      {},
+      {
+        onEvent: (event) => {
+          if (event.kind === 'task' && event.to === 'queued' && unread === 0) {
+            unread = 1
+            bench.backend.failNext('query', new BackendProtocolError('rubbish'))
+          } else if (event.kind === 'away' && unread < 5) {
+            unread += 1
+            bench.backend.failNext('query', new BackendProtocolError('rubbish'))
+          }
+        },
+      },
+    )
+    expect(unread).to.equal(5)
+    expect(summary).to.include({ completed: 3, failedAttempts: 0 })
+    expect(bench.executions()).to.deep.equal([1, 1, 1])
+  })
+
+  it('follows the other jobs while it cannot be told whether some were submitted', async () => {
+    make({ script: () => ({ runsForMs: 60_000 }), settings: { limits: { jobs: 2, transfers: 4 } } })
+    // The answer to the first submit is lost, and the accounting that would know is down for an hour.
+    bench.backend.loseNextAnswer()
+    const find = bench.backend.find.bind(bench.backend)
+    const upMs = bench.clock.now() + 3_600_000
+    let asked = 0
+    bench.backend.find = (names, options) => {
+      asked += 1
+      if (bench.clock.now() < upMs) return Promise.reject(new BackendUnavailableError('accounting is down'))
+      return find(names, options)
+    }
+    let firstCompleteMs: number | undefined
+    const summary = await bench.engine().run(
+      {},
+      {
+        onEvent: (event) => {
+          if (event.kind === 'task' && event.to === 'complete') firstCompleteMs ??= bench.clock.now()
+        },
+      },
+    )
+    expect(summary).to.include({ completed: 3, failedAttempts: 0 })
+    expect(bench.executions()).to.deep.equal([1, 1, 1])
+    expect(asked).to.be.within(10, 90)
+    expect(firstCompleteMs).to.be.greaterThan(0)
+  })
+
+  it('keeps the larger of the two peaks: the scheduler samples, the job measures itself', async () => {
+    for (const [sampled, own] of [
+      [1000, 2000],
+      [2000, 1000],
+    ] as const) {
+      make({ seed: [seedMany('P', 1)] })
+      const query = bench.backend.query.bind(bench.backend)
+      bench.backend.query = async (ids, options) =>
+        new Map(
+          [...(await query(ids, options))].map(([id, status]) => [
+            id,
+            { ...status, restarts: 2, usage: { ...status.usage, peakMemoryBytes: sampled } },
+          ]),
+        )
+      const readMany = bench.files.readMany.bind(bench.files)
+      bench.files.readMany = async (paths, options) =>
+        new Map(
+          [...(await readMany(paths, options))].map(([path, text]) => [
+            path,
+            path.endsWith('exit.json')
+              ? JSON.stringify({ ...(JSON.parse(text) as object), peakMemoryBytes: own })
+              : text,
+          ]),
+        )
+      await bench.engine().run({}, {})
+      const record = await recordOf()
+      expect(record.job).to.include({ restarts: 2, peakMemoryBytes: 2000 })
+      bench.dispose()
+    }
+    make()
+  })
+
+  it('believes the record of a job that the scheduler says is running for ever', async () => {
+    make({ seed: [seedMany('P', 1)], script: () => ({ runsForMs: 60_000 }) })
+    const query = bench.backend.query.bind(bench.backend)
+    bench.backend.query = async (ids, options) =>
+      new Map(
+        [...(await query(ids, options))].map(([id, { id: own, restarts, native, evidence }]) => [
+          id,
+          { id: own, restarts, native, evidence, phase: 'running' as const },
+        ]),
+      )
+    const startMs = bench.clock.now()
+    const summary = await bench.engine().run({}, {})
+    expect(summary).to.include({ completed: 1, failedAttempts: 0 })
+    expect(bench.clock.now() - startMs).to.be.within(360_000, 1_000_000)
   })
 
   it('once: leaves with code for "away" when the archive is not there', async () => {
