@@ -6,11 +6,16 @@ import { shellProgram, shellQuote, type JobSpec } from '@orbweaver/core'
 export const JOB_PATH = '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin'
 
 /**
- * With `--export=NONE` Slurm loads the login environment of the user on the node: start files of shells, functions, whatever.
- * Of that a job gets HOME, USER, LOGNAME, SHELL, TMPDIR and KRB5CCNAME, and what Slurm and its plug-ins say about the
- * job. SLURM_EXPORT_ENV=NONE would make every `srun` in the job start from nothing.
+ * Of what sbatch was given, and prologs and plug-ins of the site add, a job gets HOME, USER, LOGNAME, SHELL, TMPDIR and
+ * KRB5CCNAME, and what Slurm says about the job. SLURM_EXPORT_ENV as it may come would make every `srun` in the job start
+ * from nothing.
  */
 const CLEAN = shellProgram`
+[ -n "$USER" ] || USER=$SLURM_JOB_USER
+[ -n "$USER" ] || USER=$(id -un)
+[ -n "$LOGNAME" ] || LOGNAME=$USER
+[ -n "$SHELL" ] || SHELL=/bin/sh
+export USER LOGNAME SHELL
 for ow_name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
   case $ow_name in
     SLURM_EXPORT_ENV | SLURM_GET_USER_ENV | SLURM_TIME_FORMAT | SLURM_BITSTR_LEN) continue ;;

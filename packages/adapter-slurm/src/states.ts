@@ -133,6 +133,10 @@ const REASONS: readonly (readonly [prefix: string, meaning: Waiting])[] = [
   ['PartitionDown', { waitingOn: 'partition-down' }],
   ['PartitionInactive', { waitingOn: 'partition-down' }],
   ['NodeDown', { waitingOn: 'partition-down' }],
+  ['FrontEndDown', { waitingOn: 'partition-down' }],
+  // In place of a word: what the controller says when no node of the partition can be used.
+  ['Nodes required for job are DOWN', { waitingOn: 'partition-down' }],
+  ['Nodes_required_for_job_are_DOWN', { waitingOn: 'partition-down' }],
   ['ReqNodeNotAvail', { waitingOn: 'partition-down' }],
   ['Licenses', { waitingOn: 'licence' }],
   ['Reservation', { waitingOn: 'reservation' }],
@@ -146,8 +150,9 @@ const NO_REASON: ReadonlySet<string> = new Set(['', 'None', '(null)', 'N/A'])
 
 /** What a reason says of a job that waits. */
 export function readReason(reason: string): Waiting {
-  const text = reason.trim().replace(/^\((.*)\)$/, '$1')
-  if (NO_REASON.has(text)) return {}
+  const given = reason.trim()
+  const text = given.replace(/^\((.*)\)$/, '$1')
+  if (NO_REASON.has(given) || NO_REASON.has(text)) return {}
   const found = REASONS.find(([prefix]) => text.startsWith(prefix))
   return found?.[1] ?? { waitingOn: 'other' }
 }

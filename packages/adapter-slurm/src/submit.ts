@@ -109,7 +109,9 @@ function words(spec: JobSpec, config: SlurmConfig, name: string): readonly strin
     value === undefined ? [] : [`--${flag}=${value}`]
   return [
     '--parsable',
-    '--export=NONE',
+    // Commands run in a clean environment, so this is what they are given and nothing of ours. NONE would make each node run
+    // a login of the user before each job: seconds of work, start files that print or fail, jobs held for it.
+    '--export=ALL',
     '--open-mode=append',
     // The script goes to the job's own folder; there is always a root.
     '--chdir=/',

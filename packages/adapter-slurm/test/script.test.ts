@@ -102,6 +102,12 @@ for (const shell of ['/bin/sh', '/bin/bash'].filter((path) => existsSync(path)))
       )
     })
 
+    it('has a user and a shell where nobody names one', () => {
+      const one = place('user', { command: node(PRINT) })
+      run(renderScript(one, {}), { USER: '', LOGNAME: '', SHELL: '', SLURM_JOB_USER: 'b' })
+      expect(printed(one.stdoutPath).env).to.include({ USER: 'b', LOGNAME: 'b', SHELL: '/bin/sh' })
+    })
+
     it('is the command: its exit code, its signal, its process', () => {
       const exits = place('exits', { command: ['/bin/sh', '-c', 'echo said >&2; exit 7'] })
       expect(run(renderScript(exits, {})).status).to.equal(7)

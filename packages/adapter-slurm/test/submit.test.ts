@@ -63,7 +63,7 @@ describe('submit', () => {
       expect(wordsOf({ requirements })).to.include.members([
         'sbatch',
         '--parsable',
-        '--export=NONE',
+        '--export=ALL',
         '--job-name=ow-1',
         '--cpus-per-task=4',
         '--nodes=1',

@@ -44,7 +44,7 @@ export interface CallerOptions {
 
 /** How a call is treated. */
 export interface CallKind extends CallOptions {
-  /** As in messages: `squeue`. */
+  /** As in messages: the name of the program, or what is done. */
   readonly what: string
   /** Asked again when there is no answer. A submit never is. */
   readonly idempotent: boolean

@@ -138,7 +138,7 @@ export interface ChunkLimits {
 
 /** One witness that is asked: the queue, then the accounting. */
 interface Step {
-  /** As in messages: `squeue`. */
+  /** As in messages: the name of the program. */
   readonly name: string
   readonly source: 'queue' | 'accounting'
   /**
