@@ -3,8 +3,10 @@
  *
  *   node scripts/test.mjs                      all packages, and the repository's own tests
  *   node scripts/test.mjs --package core       one package (again for more); `repository` is the tests in test/
- *   node scripts/test.mjs --system             the system tests in test/system instead: a group for each folder, all at once
- *   node scripts/test.mjs --system --group slurm   one group (again for more); `general` is the tests beside the folders
+ *   node scripts/test.mjs --system             the system tests in test/system instead, several processes at once: one for
+ *                                              each file in a folder, and one for all files beside the folders
+ *   node scripts/test.mjs --system --group slurm   one folder, or `slurm/crash`, one file of it (again for more);
+ *                                              `general` is the tests beside the folders
  *   node scripts/test.mjs --in-process         all in one process
  *   node scripts/test.mjs --grep TEXT          only tests whose full title holds the text
  *   node scripts/test.mjs --reporter spec      one line a test (default: dot)
@@ -12,6 +14,7 @@
 
 import { fork } from 'node:child_process'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { fileURLToPath } from 'node:url'
@@ -23,6 +26,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const LINGER_MS = 10_000
 /** What a process that has ended printed comes at most this much later. */
 const DRAIN_MS = 1_000
+/** System tests wait for other programs most of the time. */
+const AT_ONCE = 3 * os.availableParallelism()
 
 const { values: options } = parseArgs({
   options: {
@@ -50,8 +55,12 @@ async function runAll() {
     total.skipped.push(...result.skipped.map((test) => ({ ...test, suite: suite.name })))
   }
   if (options.system && !options['in-process'] && suites.length > 1) {
-    // They wait for other programs most of the time.
-    await Promise.all(suites.map(async (suite) => add(suite, await runAside(suite))))
+    const waiting = [...suites]
+    const work = async () => {
+      for (let suite = waiting.shift(); suite !== undefined; suite = waiting.shift())
+        add(suite, await runAside(suite))
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
   } else {
     for (const suite of suites) {
       console.log(`\n${suite.name}`)
@@ -84,8 +93,11 @@ function allSuites() {
   const system = path.join(root, 'dist-test', 'system') + path.sep
   const isSystem = (file) => file.startsWith(system)
   const groupOf = (file) => {
-    const [first, ...below] = path.relative(system, file).split(path.sep)
-    return below.length === 0 ? 'general' : first
+    const place = path
+      .relative(system, file)
+      .replace(/\.test\.js$/, '')
+      .split(path.sep)
+    return place.length === 1 ? 'general' : place.join('/')
   }
   const groups = groupBy(own.filter(isSystem), groupOf)
   return [
@@ -107,14 +119,16 @@ function chooseSuites() {
   const suites = all
     .filter(({ name }) => name.startsWith('system/') === options.system)
     .map((suite) => ({ ...suite, word: suite.name.replace('system/', '') }))
-  const words = suites.map(({ word }) => word)
-  const wanted = (options.system ? options.group : options.package) ?? words
-  const unknown = wanted.filter((name) => !words.includes(name))
+  const wanted = options.system ? options.group : options.package
+  if (wanted === undefined) return suites
+  const isOf = (word, name) => word === name || word.startsWith(`${name}/`)
+  const unknown = wanted.filter((name) => !suites.some(({ word }) => isOf(word, name)))
   if (unknown.length > 0) {
-    console.error(`No tests of ${unknown.join(', ')}; there are ${words.join(', ')}.`)
+    const words = suites.map(({ word }) => word).join(', ')
+    console.error(`No tests of ${unknown.join(', ')}; there are ${words}.`)
     process.exit(2)
   }
-  return suites.filter(({ word }) => wanted.includes(word))
+  return suites.filter(({ word }) => wanted.some((name) => isOf(word, name)))
 }
 
 function testFiles(folder) {
@@ -148,7 +162,7 @@ async function runApart(suite, listen) {
   listen?.(child)
   // Ctrl-C reaches the whole group; a plain kill of the parent reaches only us.
   const stop = () => child.kill('SIGTERM')
-  process.once('SIGTERM', stop)
+  process.on('SIGTERM', stop)
   let result
   let lingering
   child.on('message', (message) => {
@@ -177,8 +191,8 @@ async function runApart(suite, listen) {
 }
 
 async function runOne(name) {
-  // So that what tests end "at exit" is ended when we are told to stop.
-  process.once('SIGTERM', () => process.exit(143))
+  // So that what tests end "at exit" is ended when we are told to stop. Not `once`: `timeout` tells it twice.
+  process.on('SIGTERM', () => process.exit(143))
   const suite = allSuites().find((one) => one.name === name)
   const result = await runSuite(suite)
   process.send({ ...result, open: process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap') })

@@ -17,7 +17,23 @@ const ARROWS: Readonly<
   'adapter-local': { src: ['core'], test: ['conformance'] },
   'adapter-slurm': { src: ['core'], test: ['conformance'] },
   processors: { src: ['core'], test: ['conformance'] },
-  cli: { src: ['core', 'adapter-local', 'adapter-slurm', 'processors'], test: ['conformance'] },
+  'adapter-pbs': { src: ['core'], test: ['conformance'] },
+  'transport-ssh': { src: ['core'], test: ['conformance'] },
+  'xnat-sandbox': { src: ['core'], test: ['conformance'] },
+  xnat: { src: ['core'], test: ['conformance', 'xnat-sandbox'] },
+  cli: {
+    src: [
+      'core',
+      'adapter-local',
+      'adapter-slurm',
+      'adapter-pbs',
+      'transport-ssh',
+      'xnat',
+      'xnat-sandbox',
+      'processors',
+    ],
+    test: ['conformance'],
+  },
 }
 
 /**

@@ -14,12 +14,18 @@ import { pathToFileURL } from 'node:url'
 
 /** The words that stand for packages of ours. */
 const OURS: Readonly<Record<AdapterKind, Readonly<Record<string, () => Promise<unknown>>>>> = {
-  'data-store': { folder: () => import('@orbweaver/adapter-local') },
+  'data-store': {
+    folder: () => import('@orbweaver/adapter-local'),
+    xnat: () => import('@orbweaver/xnat'),
+  },
   'cluster-backend': {
     local: () => import('@orbweaver/adapter-local'),
     slurm: () => import('@orbweaver/adapter-slurm'),
+    pbs: () => import('@orbweaver/adapter-pbs'),
   },
-  transport: {},
+  transport: {
+    ssh: () => import('@orbweaver/transport-ssh'),
+  },
   notifier: {},
 }
 

@@ -6,7 +6,30 @@ export interface SiteAnswers {
   readonly workRoot: string
   readonly projects: readonly string[]
   readonly processors: readonly string[]
+  /** Write a profile for each kind of cluster. */
+  readonly clusterProfiles?: boolean
 }
+
+const SCRATCH_PROFILE = `# The same processors elsewhere: orbweaver run --profile scratch
+# profiles:
+#   scratch:
+#     store: { use: folder, path: ./scratch-archive }
+#     workRoot: ./scratch-work
+`
+
+const CLUSTER_PROFILES = `# The same work on a cluster: orbweaver run --profile slurm. Yours to edit: partition, account, queue.
+profiles:
+  # Where sbatch is on the PATH, and the nodes see this folder under the same path.
+  slurm:
+    cluster: { use: slurm }
+  # Where qsub is on the PATH.
+  pbs:
+    cluster: { use: pbs }
+  # Slurm behind a login node: "cluster" is a host of ~/.ssh/config, workRoot is a folder there.
+  remote-slurm:
+    cluster: { use: slurm, transport: { use: ssh, host: cluster } }
+    workRoot: /scratch/orbweaver-demo
+`
 
 /** One YAML scalar. JSON's strings are YAML too, so whatever could be read as something else is written so. */
 function scalar(text: string): string {
@@ -40,12 +63,7 @@ workRoot: ${scalar(answers.workRoot)}
 projects:
 ${answers.projects.map((project) => `  - id: ${scalar(project)}\n    processors: ${flow(answers.processors)}`).join('\n')}
 
-# The same processors elsewhere: orbweaver run --profile scratch
-# profiles:
-#   scratch:
-#     store: { use: folder, path: ./scratch-archive }
-#     workRoot: ./scratch-work
-`
+${answers.clusterProfiles === true ? CLUSTER_PROFILES : SCRATCH_PROFILE}`
 }
 
 export const HELLO_PROCESSOR = `# A first processor: lists the files of one scan of every session. Try it, without touching the archive:

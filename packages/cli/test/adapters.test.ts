@@ -26,7 +26,14 @@ describe('adapters', () => {
   it('of ours are found by their word, and fit their place', async () => {
     expect((await loadAdapter('local', 'cluster-backend', '/')).name).to.equal('local')
     expect((await loadAdapter('folder', 'data-store', '/')).kind).to.equal('data-store')
-    expect((await ourAdapters()).map(({ name }) => name).sort()).to.deep.equal(['folder', 'local', 'slurm'])
+    expect((await ourAdapters()).map(({ name }) => name).sort()).to.deep.equal([
+      'folder',
+      'local',
+      'pbs',
+      'slurm',
+      'ssh',
+      'xnat',
+    ])
   })
 
   it('of others are files beside the site file', async () => {

@@ -116,6 +116,8 @@ export interface StoreHarness {
   readonly manyFiles?: number
   /** Labels the archive takes beside the kit's plain ones, to be given back exactly. Default: a set of awkward ones. */
   readonly awkwardLabels?: readonly string[]
+  /** The archive takes labels of letters, digits, `-` and `_` only. Default: `false`. */
+  readonly plainLabelsOnly?: boolean
 }
 
 // ---------------------------------------------------------------- transports

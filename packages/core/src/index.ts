@@ -194,6 +194,7 @@ export type {
   CommandResult,
   CommandRunner,
   CommandSpec,
+  FileBatch,
   FileTransfer,
   ListedFile,
   Transport,
@@ -278,5 +279,5 @@ export type { LocalRunnerOptions } from './transport/command-runner.js'
 export { createFolderSink, createFolderSource } from './transport/folder.js'
 export { createLocalTransport } from './transport/local.js'
 export type { LocalTransportOptions } from './transport/local.js'
-export { createLocalFiles, hashFile } from './transport/local-files.js'
-export { fileError } from './transport/system-errors.js'
+export { createLocalFiles, hashFile, verifying } from './transport/local-files.js'
+export { fileError, printablePath } from './transport/system-errors.js'

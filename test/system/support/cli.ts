@@ -13,6 +13,8 @@ export interface CliOptions {
   readonly environment?: Readonly<Record<string, string>>
   /** Run as this user; needs root. */
   readonly uid?: number
+  /** Default: the same number as `uid`. */
+  readonly gid?: number
 }
 
 export interface CliResult {
@@ -40,7 +42,7 @@ export function startCli(args: readonly string[], options: CliOptions): RunningC
     cwd: options.cwd,
     env: environmentFor(options),
     stdio: ['ignore', 'pipe', 'pipe'],
-    ...(options.uid !== undefined && { uid: options.uid, gid: options.uid }),
+    ...(options.uid !== undefined && { uid: options.uid, gid: options.gid ?? options.uid }),
   })
   let stdout = ''
   let stderr = ''

@@ -185,7 +185,7 @@ export class ArchiveDb {
    */
   async write<T>(work: () => T, { signal, durable = false }: WriteOptions = {}): Promise<T> {
     signal?.throwIfAborted()
-    if (this.readOnly) throw storeError(readOnlyError(), 'write to the archive', this.root)
+    if (this.readOnly) throw storeError(await readOnlyError(this.root), 'write to the archive', this.root)
     try {
       return await patiently(() => this.#transaction(work, durable), signal)
     } catch (error) {
@@ -270,8 +270,17 @@ async function isWritable(root: string, path: string): Promise<boolean> {
   }
 }
 
-function readOnlyError(): Error {
-  return Object.assign(new Error('read-only archive'), { code: 'EROFS' })
+/** Why, as the system says it: rights that lack and a file system that is mounted read-only have different remedies. */
+async function readOnlyError(root: string): Promise<unknown> {
+  for (const path of [root, join(root, DATABASE)]) {
+    try {
+      await fs.access(path, fs.constants.W_OK)
+    } catch (error) {
+      return error
+    }
+  }
+  // It was protected when it was opened.
+  return Object.assign(new Error('the archive was opened for reading'), { code: 'EACCES' })
 }
 
 /** Make the tables if the file is new; check them otherwise. */

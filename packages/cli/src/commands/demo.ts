@@ -104,6 +104,7 @@ async function siteFor(directory: string): Promise<string> {
       workRoot: './work',
       projects: [PROJECT],
       processors: PROCESSORS,
+      clusterProfiles: true,
     })
     await writeFile(file, `${MARK}\n${text}`, { flag: 'wx' })
     return file

@@ -94,6 +94,11 @@ const CHECKS: readonly Check[] = [
   { name: 'site file', run: checkSite },
   { name: 'archive', run: async (session, { store }) => store.diagnose({ signal: session.signal }) },
   { name: 'projects', run: checkProjects },
+  {
+    name: 'transport',
+    run: async (session, { transport, site }) =>
+      (await transport.diagnose?.({ signal: session.signal, workRoot: site.workRoot })) ?? [],
+  },
   { name: 'cluster', run: async (session, { backend }) => backend.diagnose({ signal: session.signal }) },
   { name: 'work root', run: checkWorkRoot },
   { name: 'state folder', run: checkState },

@@ -1,7 +1,8 @@
 import type { ImportOptions, ImportProgress, ImportSummary, IngestTarget } from '@orbweaver/adapter-local'
-import { formatMemory, type DataStore } from '@orbweaver/core'
+import { formatMemory, systemErrorCode, type DataStore } from '@orbweaver/core'
 import { Option, type Command } from 'commander'
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import type { Bind } from '../program.js'
 import { EXIT, UsageError } from '../exit.js'
 import type { Session } from '../session.js'
@@ -43,6 +44,7 @@ export function registerImport(program: Command, bind: Bind): void {
   bind<ImportCommandOptions, [string]>(command, async (session, options, word) => {
     const folder = session.path(word)
     await checkFolder(folder)
+    if (options.dryRun !== true) await ensureArchive(session)
     const { store } = await session.open()
     const target = ingestTarget(store)
     const summary = await importFolder(session, target, folder, {
@@ -67,6 +69,46 @@ async function checkFolder(folder: string): Promise<void> {
   if (found === undefined) throw new UsageError(`There is no folder ${folder}.`, 'Check the path.')
   if (!found.isDirectory())
     throw new UsageError(`${folder} is no folder.`, 'Name the folder that holds the images.')
+}
+
+/**
+ * A site written by hand has no archive before the first import. On a terminal the person is asked: a file system that is
+ * not mounted looks the same. A folder with something else in it is left to the archive to refuse.
+ *
+ * @throws UsageError the answer was no
+ */
+async function ensureArchive(session: Session): Promise<void> {
+  const { store, directory } = await session.site()
+  const { path } = store.config as { readonly path?: unknown }
+  if (store.descriptor.name !== 'folder' || typeof path !== 'string') return
+  const root = resolve(directory, path)
+  if (!(await isVacant(root))) return
+  if (
+    session.terminal.canAsk &&
+    !session.json &&
+    !(await session.confirm(`Make a new archive at ${root}?`))
+  ) {
+    throw new UsageError(
+      `There is no archive at ${root}.`,
+      'Check the path, and that its file system is mounted.',
+    )
+  }
+  const { FolderStore } = await import('@orbweaver/adapter-local')
+  await (await FolderStore.open({ path: root, create: true })).close()
+  session.note(`New archive at ${root}.`)
+}
+
+/** Not there, or empty. */
+async function isVacant(folder: string): Promise<boolean> {
+  try {
+    return (await readdir(folder)).length === 0
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return true
+    // The archive says what is wrong with it.
+    if (code === 'ENOTDIR' || code === 'EACCES') return false
+    throw error
+  }
 }
 
 /** @throws UsageError the site's archive takes no import */

@@ -12,7 +12,9 @@ import { registerInit } from './init.js'
 import { registerList } from './list.js'
 import { registerLogs } from './logs.js'
 import { registerPlan } from './plan.js'
+import { registerReport } from './report.js'
 import { registerRun, registerSteps } from './run.js'
+import { registerSandbox } from './sandbox.js'
 import { registerSchema } from './schema.js'
 import { registerStatus } from './status.js'
 import { registerTry } from './try.js'
@@ -26,11 +28,13 @@ export function registerAll(program: Command, bind: Bind): void {
   registerInit(program, bind)
   registerCheck(program, bind)
   registerDoctor(program, bind)
+  registerSandbox(program, bind)
   program.commandsGroup('Look:')
   registerList(program, bind)
   registerPlan(program, bind)
   registerExplain(program, bind)
   registerStatus(program, bind)
+  registerReport(program, bind)
   registerLogs(program, bind)
   registerVerify(program, bind)
   program.commandsGroup('Run:')

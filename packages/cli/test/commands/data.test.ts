@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Sandbox, at } from '../helpers/cli.js'
 
@@ -126,6 +126,28 @@ describe('import and export', function () {
 
     const none = await sandbox.run(['export', 'tree', '--out', 'none', '--quality', 'Passed'])
     expect(none.code).to.equal(1)
+  })
+
+  it('make the archive of a site written by hand, but not where something else lies', async () => {
+    writeFileSync(
+      sandbox.path('orbweaver.yaml'),
+      'site: bare\nstore: { use: folder, path: ./new/archive }\ncluster: { use: local }\nworkRoot: ./work\nprojects:\n  - { id: P, processors: [] }\n',
+    )
+    const file = sandbox.path('in', 'S1', 'E1', '1-T1w', 'NOTES', 'a.txt')
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, 'one\n')
+    mkdirSync(sandbox.path('new', 'archive'), { recursive: true })
+    writeFileSync(sandbox.path('new', 'archive', 'thesis.txt'), 'mine\n')
+    const argv = ['import', 'in', '--project', 'P', '--as', 'tree']
+    const refused = await sandbox.run(argv)
+    expect(refused.code).to.equal(1)
+    expect(refused.stderr).to.match(/There is no archive/)
+    expect(readdirSync(sandbox.path('new', 'archive'))).to.deep.equal(['thesis.txt'])
+    rmSync(sandbox.path('new'), { recursive: true })
+    const made = await sandbox.run(argv)
+    expect(made.code, made.stderr).to.equal(0)
+    expect(made.stderr).to.match(/New archive at .*new\/archive/)
+    expect(made.stdout).to.match(/Imported: 1 resource new/)
   })
 
   it('import nothing when a part is bad, and say which', async () => {

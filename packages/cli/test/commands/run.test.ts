@@ -78,6 +78,17 @@ describe('the whole way', function () {
     expect(verify.code).to.equal(0)
     expect(jsonVerify.value).to.include({ schema: 'orbweaver/verify/1', tasks: 2, bad: 0 })
     expect(summary.stdout).to.equal('PROCESSOR  COMPLETE\nhello             2\n2 tasks: 2 complete.\n')
+    const [report, jsonReport, csv, both] = await Promise.all([
+      sandbox.run(['report']),
+      sandbox.json(['report', '--processor', 'hello']),
+      sandbox.run(['report', '--csv']),
+      sandbox.run(['report', '--csv', '--json']),
+    ])
+    expect(report.stdout).to.match(/^hello\n {2}tasks +2: 2 complete\n {2}cpu hours +0\.00 used/)
+    expect(jsonReport.value).to.include({ schema: 'orbweaver/report/1', total: 2 })
+    expect(at(jsonReport.value, 'processors.0')).to.include({ processor: 'hello', tasks: 2, jobs: 2 })
+    expect(csv.stdout).to.match(/^processor,tasks,[\w,]+\nhello,2,/)
+    expect(both.code).to.equal(2)
     const doctor = await sandbox.json(['doctor'])
     expect((doctor.value.checks as { check: string }[]).map(({ check }) => check)).to.include.members([
       'node',

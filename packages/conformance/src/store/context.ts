@@ -79,6 +79,10 @@ export class StoreContext {
     return this.#harness.awkwardLabels ?? AWKWARD_LABELS
   }
 
+  get plainLabelsOnly(): boolean {
+    return this.#harness.plainLabelsOnly ?? false
+  }
+
   get session(): ArchiveRef {
     return { project: this.project, subject: 'S01', session: 'S01_A' }
   }

@@ -1,6 +1,6 @@
 /** How the jobs stand: one question to the scheduler for all of them, then the jobs' own records. */
 
-import type { JobId, JobStatus } from '../domain/job.js'
+import type { JobId, JobStatus, WaitingOn } from '../domain/job.js'
 import { judge, type Verdict } from '../domain/verdict.js'
 import { InputError, isAbort } from '../errors.js'
 import { parseExitRecord, parseStartRecord } from '../job/job-script.js'
@@ -63,8 +63,29 @@ export class Follower {
     const ids = submitted.flatMap(({ jobId }) => (jobId === undefined ? [] : [jobId]))
     const statuses =
       ids.length === 0 ? new Map<JobId, JobStatus>() : await backend.query(ids, withSignal(this.state.signal))
-    await this.judgeAll(submitted, statuses)
+    await this.judgeAll(submitted, this.withoutStrangers(submitted, statuses))
     this.state.cameBack()
+  }
+
+  /**
+   * A scheduler that loses its state gives ids out a second time, and numbers begin anew. A job of another name is another
+   * job, whatever its id: ours is unknown to the scheduler then.
+   */
+  private withoutStrangers(
+    rows: readonly AttemptRow[],
+    statuses: ReadonlyMap<JobId, JobStatus>,
+  ): ReadonlyMap<JobId, JobStatus> {
+    const ours = new Map(statuses)
+    for (const { jobId, name, label } of rows) {
+      const told = jobId === undefined ? undefined : statuses.get(jobId)?.name
+      // Schedulers cut names, or tell that of the array: those say nothing.
+      if (jobId === undefined || told === undefined || told === name || !JOB_NAME.test(told)) continue
+      ours.delete(jobId)
+      this.state.deps.logger.log('warn', `job ${jobId} is another job by now (${told}); ours was ${name}`, {
+        label,
+      })
+    }
+    return ours
   }
 
   /** A job that another scheduler has (the site was moved while it ran) is not asked for here: silence would look like loss. */
@@ -228,20 +249,35 @@ export class Follower {
       })
     }
     const node = status?.nodes?.[0]
+    // Thousands of jobs wait for their turn, and say so in changing words; only what a person can do something about is kept.
+    const stuck =
+      verdict.kind === 'queued' &&
+      (verdict.neverRuns || !TURN.has(status?.waitingOn ?? (status?.phase === 'held' ? 'other' : 'priority')))
     await this.launcher.writeState(
       row,
       ref,
       verdict.kind,
-      verdict.kind === 'queued' ? `waits in the queue: ${verdict.note}` : 'running',
+      verdict.kind === 'running'
+        ? 'running'
+        : verdict.neverRuns
+          ? `will never run as it was asked for: ${verdict.note}`
+          : `waits in the queue: ${verdict.note}`,
       undefined,
       {
         ...(status?.startedAtMs !== undefined && { startedAtMs: status.startedAtMs }),
         ...(node !== undefined && { node }),
         ...((status?.restarts ?? 0) > 0 && { restarts: status?.restarts ?? 0 }),
       },
+      { renew: stuck },
     )
   }
 }
+
+/** A whole name as the engine gives it to a job. */
+const JOB_NAME = /^ow-[0-9a-f]{16}-\d+$/
+
+/** What a job waits on when it only has to wait for its turn. */
+const TURN: ReadonlySet<WaitingOn> = new Set(['resources', 'priority', 'array-throttle'])
 
 /** A scheduler samples and misses short peaks; a job's own record misses what ran outside of its processes. */
 function larger(one: number | undefined, other: number | undefined): number | undefined {

@@ -268,6 +268,7 @@ export class Launcher {
     reason: string,
     spec?: JobSpec,
     more: Partial<JobRecord> = {},
+    { renew = false }: { readonly renew?: boolean } = {},
   ): Promise<void> {
     const { backend } = this.state.deps
     let from: TaskState | undefined
@@ -279,7 +280,8 @@ export class Launcher {
           stopped = true
           return undefined
         }
-        if (now.state === state && now.attempt === row.attempt && now.job?.name === row.name) return undefined
+        const known = now.state === state && now.attempt === row.attempt && now.job?.name === row.name
+        if (known && (!renew || now.reason === reason)) return undefined
         from = now.state
         const requirements = spec?.requirements
         const job: JobRecord = {

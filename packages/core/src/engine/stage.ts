@@ -92,7 +92,7 @@ export async function stage(
     await transfer.mkdir(folder, options)
   for (const staged of inputs.values()) {
     for (const { source, files, folder } of staged) {
-      await store.download(source, files, sinkAt(transfer, `${paths.inputs}/${folder}`), options)
+      await download(store, source, files, transfer, `${paths.inputs}/${folder}`, options)
     }
   }
 
@@ -196,6 +196,28 @@ async function wantedFiles(
 function folderName(index: number, { node }: InputSource): string {
   const what = node.assessor ?? (node.scan === undefined ? (node.session ?? 'node') : `scan-${node.scan}`)
   return `${index + 1}-${node.session === undefined || node.assessor !== undefined ? what : `${node.session}-${what}`}`
+}
+
+/** Files go from the archive to the cluster as they come; where a transport can send many at once, it does. */
+async function download(
+  store: DataStore,
+  source: InputSource,
+  files: readonly FileEntry[],
+  transfer: FileTransfer,
+  folder: string,
+  options: { readonly signal?: AbortSignal },
+): Promise<void> {
+  const batch = files.length > 1 ? transfer.batch?.(folder) : undefined
+  if (batch === undefined) {
+    await store.download(source, files, sinkAt(transfer, folder), options)
+    return
+  }
+  try {
+    await store.download(source, files, batch, options)
+    await batch.finish(options)
+  } finally {
+    await batch.abandon()
+  }
 }
 
 function sinkAt(transfer: FileTransfer, folder: string): FileSink {

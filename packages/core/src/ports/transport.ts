@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FileEntry } from '../domain/archive.js'
+import type { Diagnosis } from './cluster-backend.js'
+import type { FileSink } from './data-store.js'
 import type { CallOptions } from './options.js'
 
 export interface CommandSpec {
@@ -41,6 +43,18 @@ export interface ListedFile extends FileEntry {
 }
 
 /**
+ * Many files for one folder, sent together: where every single file costs an exchange with a far machine, a thousand of
+ * them take hours. A write that has returned is a promise only; the files are there, whole and checked, when `finish` has
+ * returned. Writes may run at once.
+ */
+export interface FileBatch extends FileSink {
+  /** @throws IntegrityError what arrived is not what was sent; none of the files has appeared */
+  finish(options?: CallOptions): Promise<void>
+  /** Give up: what has not been finished goes away. After `finish` it does nothing. */
+  abandon(): Promise<void>
+}
+
+/**
  * Files on the side where jobs run. All paths are absolute on that side, with `/`. Missing is {@link NotFoundError}
  * unless a member says otherwise; a full disk is {@link NoSpaceError}.
  */
@@ -78,6 +92,8 @@ export interface FileTransfer {
   remove(path: string, options?: CallOptions): Promise<void>
   /** Bytes this user can still write below the path. */
   freeSpace(path: string, options?: CallOptions): Promise<number>
+  /** Offered where it pays to send many small files together. Always followed by `finish` or `abandon`. */
+  batch?(folder: string): FileBatch
   /** The same file on this machine, when it is one. */
   localPath?(path: string): string | undefined
 }
@@ -88,5 +104,7 @@ export interface Transport {
   readonly name: string
   readonly runner: CommandRunner
   readonly files: FileTransfer
+  /** Checks for `orbweaver doctor`, of a far side: how it is reached, and what was found there. */
+  diagnose?(options?: CallOptions & { readonly workRoot?: string }): Promise<readonly Diagnosis[]>
   close(): Promise<void>
 }

@@ -1,0 +1,135 @@
+/** PBS as a cluster backend: finds out which PBS it is, and hands over to that dialect. */
+
+import { join } from 'node:path'
+import {
+  PipelineError,
+  type BackendCapabilities,
+  type BackendHealth,
+  type BackendLimits,
+  type CallOptions,
+  type Clock,
+  type ClusterBackend,
+  type Diagnosis,
+  type JobId,
+  type JobSpec,
+  type JobStatus,
+  type Logger,
+  type SubmitOutcome,
+  type Transport,
+} from '@orbweaver/core'
+import { CommandLineBackend, type CommandLineBackendOptions } from '@orbweaver/core/command-line'
+import { pbsConfig, type PbsConfig } from './config.js'
+import { pbsDialect } from './dialect.js'
+import { lookAtSite } from './flavour.js'
+
+type CommandOptions = 'retry' | 'breaker' | 'concurrency' | 'limitsMs' | 'random' | 'environment'
+
+export interface PbsBackendOptions {
+  /** As `pbsConfig` reads it: times in seconds. */
+  readonly config?: Partial<PbsConfig>
+  readonly transport: Pick<Transport, 'runner' | 'files'>
+  readonly clock: Clock
+  readonly logger?: Logger
+  /** Visible from the nodes. What is in an array is written down in `.orbweaver-pbs` below it. */
+  readonly workRoot: string
+  /** Folder on this machine: in `pbs-health.json` other processes see when PBS does not answer. */
+  readonly stateDirectory?: string
+  readonly commands?: Pick<CommandLineBackendOptions, CommandOptions>
+}
+
+/** Folder below the work root for the backend's own files. */
+export const PBS_STATE_FOLDER = '.orbweaver-pbs'
+
+/**
+ * The first call asks which PBS this is; a call that gets no answer fails, and the next one asks again. Until then
+ * `capabilities` promise no more than any PBS keeps: no history.
+ */
+export class PbsBackend implements ClusterBackend {
+  readonly name = 'pbs'
+  readonly #options: PbsBackendOptions
+  readonly #config: PbsConfig
+  #chosen: CommandLineBackend | undefined
+  #choosing: Promise<CommandLineBackend> | undefined
+
+  constructor(options: PbsBackendOptions) {
+    this.#options = options
+    this.#config = { ...pbsConfig.parse({}), ...options.config }
+  }
+
+  get capabilities(): BackendCapabilities {
+    const flavour = this.#config.flavour === 'torque' ? 'torque' : 'openpbs'
+    return this.#chosen?.capabilities ?? pbsDialect(this.#config, { flavour, ended: false, elements: false }).capabilities
+  }
+
+  async submit(specs: readonly JobSpec[], options?: CallOptions): Promise<readonly SubmitOutcome[]> {
+    return (await this.#backend()).submit(specs, options)
+  }
+  async query(ids: readonly JobId[], options?: CallOptions): Promise<ReadonlyMap<JobId, JobStatus>> {
+    return (await this.#backend()).query(ids, options)
+  }
+  async find(names: readonly string[], options?: CallOptions): Promise<ReadonlyMap<string, JobId>> {
+    return (await this.#backend()).find(names, options)
+  }
+  async cancel(ids: readonly JobId[], options?: CallOptions): Promise<void> {
+    await (await this.#backend()).cancel(ids, options)
+  }
+  async hold(ids: readonly JobId[], options?: CallOptions): Promise<void> {
+    await (await this.#backend()).hold(ids, options)
+  }
+  async release(ids: readonly JobId[], options?: CallOptions): Promise<void> {
+    await (await this.#backend()).release(ids, options)
+  }
+  async limits(options?: CallOptions): Promise<BackendLimits> {
+    return (await this.#backend()).limits(options)
+  }
+  health(): BackendHealth {
+    return this.#chosen?.health() ?? { state: 'closed', failures: 0, notes: [] }
+  }
+
+  async diagnose(options?: CallOptions): Promise<readonly Diagnosis[]> {
+    try {
+      return await (await this.#backend()).diagnose(options)
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error
+      const hint = error.hint === undefined ? {} : { hint: error.hint }
+      return [{ check: 'pbs: commands', status: 'problem', found: error.message, ...hint }]
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#chosen?.close()
+  }
+
+  /** Callers share one look, so none of their signals ends it: it has the time limit of a command. */
+  async #backend(): Promise<CommandLineBackend> {
+    if (this.#chosen !== undefined) return this.#chosen
+    this.#choosing ??= this.#choose()
+    try {
+      this.#chosen = await this.#choosing
+      return this.#chosen
+    } finally {
+      this.#choosing = undefined
+    }
+  }
+
+  async #choose(): Promise<CommandLineBackend> {
+    const { transport, clock, logger, workRoot, stateDirectory, commands } = this.#options
+    const config = this.#config
+    const site = await lookAtSite(config, transport)
+    return new CommandLineBackend({
+      ...commands,
+      dialect: pbsDialect(config, site),
+      transport,
+      clock,
+      stateFolder: join(workRoot, PBS_STATE_FOLDER),
+      arrays: config.arrays,
+      timeoutMs: config.commandTimeout * 1000,
+      ...(logger === undefined ? {} : { logger }),
+      ...(config.user === undefined ? {} : { user: config.user }),
+      ...(stateDirectory === undefined ? {} : { healthFile: join(stateDirectory, 'pbs-health.json') }),
+    })
+  }
+}
+
+/** Jobs on OpenPBS, PBS Professional or Torque, through their programs. */
+export const createPbsBackend = (options: PbsBackendOptions): PbsBackend => new PbsBackend(options)

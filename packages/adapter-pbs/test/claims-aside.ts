@@ -1,0 +1,75 @@
+/** Claims of the kit that run aside, one after the other, while mocha goes on; mocha reports them when it comes to them. */
+
+import { clusterBackendSuite, type BackendHarness, type SuiteOptions } from '@orbweaver/conformance'
+import type { Context } from 'mocha'
+
+type Result = { readonly error?: unknown; readonly notClaimed?: string }
+
+export interface ClaimsAside {
+  /** Begin with the first claim. */
+  start(): void
+  /** Register with mocha: one test a claim, which waits for its claim. */
+  report(): void
+}
+
+class NotClaimed extends Error {}
+
+export function claimsAside(harness: BackendHarness, options: SuiteOptions): ClaimsAside {
+  const claims: {
+    title: string
+    body: (this: Context) => Promise<void>
+    result: Promise<Result>
+    settle: (result: Result) => void
+  }[] = []
+  clusterBackendSuite(harness, {
+    ...options,
+    ui: {
+      describe: (_title, body) => body(),
+      it: (title, body) => {
+        let settle: (result: Result) => void = () => undefined
+        const result = new Promise<Result>((resolve) => (settle = resolve))
+        claims.push({ title, body, result, settle })
+      },
+    },
+  })
+
+  const runOne = async ({ title, body }: (typeof claims)[number]): Promise<Result> => {
+    const test = { title }
+    // Of mocha's context the kit uses these three.
+    const context = {
+      test,
+      timeout: () => undefined,
+      skip: () => {
+        throw new NotClaimed(/\[not claimed: (.*)\]$/.exec(test.title)?.[1])
+      },
+    } as unknown as Context
+    try {
+      await body.call(context)
+      return {}
+    } catch (error) {
+      return error instanceof NotClaimed ? { notClaimed: error.message } : { error }
+    }
+  }
+  const runAll = async (): Promise<void> => {
+    for (const claim of claims) claim.settle(await runOne(claim))
+  }
+
+  return {
+    start: () => void runAll(),
+    report: () => {
+      for (const { title, result } of claims) {
+        it(title, async function () {
+          const { error, notClaimed } = await result
+          if (error !== undefined) throw asError(error)
+          if (notClaimed === undefined) return
+          console.log(`      not claimed: ${notClaimed}`)
+          this.skip()
+        })
+      }
+    },
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error('a claim failed', { cause: error })
+}

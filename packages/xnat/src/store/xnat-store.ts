@@ -1,0 +1,257 @@
+/** An XNAT as the archive: a {@link DataStore} over its REST API. */
+
+import {
+  NotFoundError,
+  formatResourceRef,
+  printable,
+  type ArchiveRef,
+  type AssessorChange,
+  type AssessorDetail,
+  type AssessorInit,
+  type AssessorNode,
+  type CallOptions,
+  type DataStore,
+  type Diagnosis,
+  type FileEntry,
+  type FileSink,
+  type FileSource,
+  type ProjectSnapshot,
+  type ResourceRef,
+  type SnapshotOptions,
+  type StatusVocabulary,
+  type StoreCapabilities,
+  type UploadOptions,
+} from '@orbweaver/core'
+import { XnatClient, type XnatClientOptions, type XnatFile } from '../client/client.js'
+import type { ResourceAddress } from '../client/address.js'
+import { Assessors } from './assessors.js'
+import { diagnoseXnat } from './diagnose.js'
+import { OWN_RESOURCE } from './document.js'
+import { downloadFiles } from './download.js'
+import { NodeRecords } from './node-records.js'
+import { Places, assessorRef, checkRef, checkResourceRef, isOnSession, missing } from './places.js'
+import { readSnapshot } from './snapshot.js'
+import { toEntry, uploadFiles, type UploadContext } from './upload.js'
+
+export interface XnatDataStoreOptions extends XnatClientOptions {
+  /** Which status words people see. Default: `dax`. */
+  readonly words?: StatusVocabulary
+}
+
+/** Sizes of resources that were listed lately: tells whether an archive or single files are quicker. */
+const REMEMBERED_LISTINGS = 500
+
+/**
+ * Sessions, scans and resources as XNAT has them. Results on sessions are assessors: `proc:genProcData` with DAX's fields and
+ * words where the site has that type, `xnat:qcAssessmentData` otherwise; their files are `out` resources. Results on subjects
+ * and projects are resources of those. There is no change feed: XNAT does not tell of changes to files and deletions, and a
+ * feed may not miss any. A pass costs a constant number of listings instead.
+ */
+export class XnatDataStore implements DataStore {
+  readonly name = 'xnat'
+  readonly capabilities: StoreCapabilities = { checksums: 'md5', changedSince: false, localFiles: false }
+  /** For what the port does not have. Closed together with the store. */
+  readonly client: XnatClient
+  readonly #places: Places
+  readonly #assessors: Assessors
+  readonly #nodeRecords: NodeRecords
+  readonly #totals = new Map<string, number>()
+  #types: Promise<ReadonlySet<string>> | undefined
+
+  constructor(options: XnatDataStoreOptions) {
+    const { words = 'dax', ...clientOptions } = options
+    this.client = new XnatClient(clientOptions)
+    this.#places = new Places(this.client)
+    this.#nodeRecords = new NodeRecords(this.client, words)
+    const types = (call: CallOptions): Promise<ReadonlySet<string>> => this.#dataTypes(call)
+    this.#assessors = new Assessors({ client: this.client, places: this.#places, words, types })
+  }
+
+  async projects(options: CallOptions = {}): Promise<readonly string[]> {
+    const rows = await this.client.projects({ columns: ['ID'], ...options })
+    return rows.flatMap(({ id }) => (id === undefined || id === '' ? [] : [id])).sort()
+  }
+
+  /** Five listings; one more when there are `proc:genProcData`, and one when there are results on subjects or projects. */
+  async snapshot(project: string, options: SnapshotOptions = {}): Promise<ProjectSnapshot> {
+    options.signal?.throwIfAborted()
+    checkRef({ project })
+    const { client } = this
+    return await readSnapshot(
+      { client, places: this.#places, nodeRecords: this.#nodeRecords },
+      project,
+      options,
+    )
+  }
+
+  async readAssessor(ref: ArchiveRef, options: CallOptions = {}): Promise<AssessorDetail> {
+    options.signal?.throwIfAborted()
+    const assessor = assessorRef(ref)
+    return isOnSession(assessor)
+      ? await this.#assessors.read(assessor, options)
+      : await this.#nodeRecords.read(assessor, options)
+  }
+
+  async createAssessor(
+    ref: ArchiveRef,
+    init: AssessorInit,
+    options: CallOptions = {},
+  ): Promise<AssessorDetail & { readonly created: boolean }> {
+    options.signal?.throwIfAborted()
+    const assessor = assessorRef(ref)
+    return isOnSession(assessor)
+      ? await this.#assessors.create(assessor, init, options)
+      : await this.#nodeRecords.create(assessor, init, options)
+  }
+
+  async updateAssessor(
+    ref: ArchiveRef,
+    change: AssessorChange,
+    revision: string,
+    options: CallOptions = {},
+  ): Promise<AssessorNode> {
+    options.signal?.throwIfAborted()
+    const assessor = assessorRef(ref)
+    return isOnSession(assessor)
+      ? await this.#assessors.update(assessor, change, revision, options)
+      : await this.#nodeRecords.update(assessor, change, revision, options)
+  }
+
+  async deleteAssessor(ref: ArchiveRef, options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted()
+    const assessor = assessorRef(ref)
+    if (isOnSession(assessor)) await this.#assessors.remove(assessor, options)
+    else await this.#nodeRecords.remove(assessor, options)
+  }
+
+  async listFiles(ref: ResourceRef, options: CallOptions = {}): Promise<readonly FileEntry[]> {
+    options.signal?.throwIfAborted()
+    checkResourceRef(ref)
+    const address = await this.#places.resource(ref, options)
+    const files = await this.#list(ref, address, options)
+    if (files.length === 0) await this.#resourceExists(ref, address, options)
+    this.#rememberTotal(ref, files)
+    return files.map(toEntry)
+  }
+
+  async download(
+    ref: ResourceRef,
+    files: readonly FileEntry[],
+    sink: FileSink,
+    options: CallOptions = {},
+  ): Promise<void> {
+    options.signal?.throwIfAborted()
+    checkResourceRef(ref)
+    const address = await this.#places.resource(ref, options)
+    const shown = formatResourceRef(ref)
+    const totalBytes = this.#totals.get(shown)
+    await downloadFiles({ client: this.client, shown, totalBytes }, address, files, sink, options)
+  }
+
+  async upload(
+    ref: ResourceRef,
+    source: FileSource,
+    options: UploadOptions = {},
+  ): Promise<readonly FileEntry[]> {
+    options.signal?.throwIfAborted()
+    checkResourceRef(ref)
+    const call = options.signal === undefined ? {} : { signal: options.signal }
+    const address = await this.#places.resource(ref, call)
+    const { assessor } = ref.node
+    const result = assessor === undefined ? undefined : { ...ref.node, assessor }
+    const onSession = result !== undefined && isOnSession(result) ? result : undefined
+    const isNew = onSession !== undefined && this.#assessors.lacks(onSession, ref.resource)
+    if (onSession !== undefined) this.#assessors.touched(onSession, ref.resource)
+    const context: UploadContext = {
+      client: this.client,
+      shown: formatResourceRef(ref),
+      isNew,
+      list: (inner) => this.#list(ref, address, inner),
+      // XNAT says so itself, unless the resource is one of the subject or project above the result.
+      nodeExists: async (inner) => {
+        if (result !== undefined && onSession === undefined) await this.#nodeRecords.exists(result, inner)
+      },
+    }
+    return await uploadFiles(context, address, source, options)
+  }
+
+  async diagnose(options: CallOptions = {}): Promise<readonly Diagnosis[]> {
+    options.signal?.throwIfAborted()
+    return await diagnoseXnat(this.client, options)
+  }
+
+  async close(): Promise<void> {
+    await this.client.close()
+  }
+
+  // ---------------------------------------------------------------- what XNAT does not tell apart
+
+  /** Files of a resource of this very node: below a scan that is not there, XNAT may list those of the session. */
+  async #list(
+    ref: ResourceRef,
+    address: ResourceAddress,
+    options: CallOptions,
+  ): Promise<readonly XnatFile[]> {
+    let files: readonly XnatFile[]
+    try {
+      files = await this.client.files(address, options)
+    } catch (error) {
+      if (error instanceof NotFoundError) throw missing(ref.node)
+      throw error
+    }
+    const { scan, assessor } = ref.node
+    const inside =
+      scan !== undefined ? '/scans/' : isOnSession(ref.node) && assessor !== undefined ? '/out/' : '/'
+    if (files.some(({ uri }) => !uri.includes(inside))) throw missing(ref.node)
+    return files
+  }
+
+  /** An empty list is the answer for an empty resource, for a missing one, and for a missing node. */
+  async #resourceExists(ref: ResourceRef, address: ResourceAddress, options: CallOptions): Promise<void> {
+    await this.#nodeExists(ref.node, options)
+    const listed = await this.client.resources(address.node, options)
+    if (listed.some(({ label }) => label === address.resource)) return
+    throw new NotFoundError(`There is no ${printable(formatResourceRef(ref))} in the archive.`, {
+      details: { resource: formatResourceRef(ref) },
+    })
+  }
+
+  async #nodeExists(node: ArchiveRef, options: CallOptions): Promise<void> {
+    const { assessor, scan } = node
+    if (assessor !== undefined) {
+      const ref = { ...node, assessor }
+      await (isOnSession(ref) ? this.#assessors.exists(ref, options) : this.#nodeRecords.exists(ref, options))
+    } else if (isOnSession(node)) {
+      const rows = await this.#places.inSession(node, options, (experiment) =>
+        this.client.scans({ experiment }, { columns: ['ID'], ...options }),
+      )
+      if (scan !== undefined && !rows.some(({ id }) => id === scan)) throw missing(node)
+    } else {
+      await this.#nodeRecords.parentExists(node, options)
+    }
+  }
+
+  #rememberTotal(ref: ResourceRef, files: readonly XnatFile[]): void {
+    const key = formatResourceRef(ref)
+    this.#totals.delete(key)
+    this.#totals.set(
+      key,
+      files.reduce((sum, { bytes }) => sum + bytes, 0),
+    )
+    const [oldest] = this.#totals.keys()
+    if (this.#totals.size > REMEMBERED_LISTINGS && oldest !== undefined) this.#totals.delete(oldest)
+  }
+
+  async #dataTypes(options: CallOptions): Promise<ReadonlySet<string>> {
+    const types = (this.#types ??= this.client.dataTypes(options))
+    try {
+      return await types
+    } catch (error) {
+      if (this.#types === types) this.#types = undefined
+      throw error
+    }
+  }
+}
+
+/** Labels of resources that are ours and are never shown. */
+export const RESERVED_RESOURCES: readonly string[] = [OWN_RESOURCE]

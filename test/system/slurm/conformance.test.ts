@@ -1,0 +1,185 @@
+/** The conformance kit on a real Slurm, with job arrays and without. */
+
+import { createSlurmBackend } from '@orbweaver/adapter-slurm'
+import { listClaims, type BackendHarness } from '@orbweaver/conformance'
+import {
+  createLocalTransport,
+  systemClock,
+  type ClusterBackend,
+  type CommandResult,
+  type JobSpec,
+  type Transport,
+} from '@orbweaver/core'
+import fs from 'node:fs'
+import path from 'node:path'
+import {
+  actAs,
+  asAccount,
+  hasMemoryController,
+  slurmLabProblem,
+  startSlurmLab,
+  type SlurmLab,
+} from '../../lab/slurm/slurm-lab.js'
+import { skip } from '../../support/skip.js'
+import { claimsAside } from './support/claims-aside.js'
+
+/** Slurm counts in minutes and looks in coarse steps: these take more than a minute each. */
+const SLOW = ['B3.4', 'B10.6']
+const SLOW_NODE = 3
+/** These take the controller away from everybody. */
+const OUTAGE = 'B8.'
+
+const claims = listClaims()
+  .filter(({ port }) => port === 'backend')
+  .map(({ id }) => id)
+const quick = claims.filter((id) => !SLOW.includes(id) && !id.startsWith(OUTAGE))
+const outages = claims.filter((id) => id.startsWith(OUTAGE))
+
+describe('conformance on a real Slurm', function () {
+  this.timeout(300_000)
+  let lab: SlurmLab
+  let back: (() => void) | undefined
+
+  // Each way has nodes of its own, so that a claim that fills its node is in nobody's way and all go on at once.
+  const ways = [
+    { title: 'with arrays: each job is an element of one', arrays: true, node: 1 },
+    { title: 'without arrays', arrays: false, node: 2 },
+  ].map((way) => ({
+    ...way,
+    quick: claimsAside(harness(way.arrays, way.node), { claimTimeoutMs: 120_000, only: quick }),
+    slow: SLOW.map((id) =>
+      claimsAside(harness(way.arrays, SLOW_NODE), { claimTimeoutMs: 240_000, only: [id] }),
+    ),
+    outage: claimsAside(harness(way.arrays, way.node), { claimTimeoutMs: 120_000, only: outages }),
+  }))
+
+  before(async function () {
+    const problem = slurmLabProblem()
+    if (problem !== undefined) skip(this, problem)
+    lab = await startSlurmLab({
+      nodes: 3,
+      cpus: 64,
+      cgroup: hasMemoryController(),
+      extra: [1, 2, 3]
+        .map((node) => `PartitionName=only${node} Nodes=node${node} MaxTime=60 State=UP`)
+        .join('\n'),
+    })
+    back = actAs(lab.account)
+    for (const way of ways) for (const suite of [...way.slow, way.quick]) suite.start()
+  })
+  after(async () => {
+    back?.()
+    await lab?.stop()
+  })
+
+  for (const way of ways) {
+    describe(way.title, () => {
+      way.quick.report()
+      for (const suite of way.slow) suite.report()
+    })
+  }
+  for (const way of ways) {
+    describe(`${way.title}, when the controller is away`, () => {
+      before(() => way.outage.start())
+      way.outage.report()
+    })
+  }
+
+  function harness(arrays: boolean, node: number): BackendHarness {
+    return {
+      // One second less than a minute: a claim that adds one stays within it.
+      shortestWalltimeSeconds: 59,
+      deadlineMs: 200_000,
+      manyJobs: 40,
+      create: async () => {
+        const transport = createLocalTransport()
+        const folder = fs.mkdtempSync(path.join(lab.directory, 'home', 'claim-'))
+        let loses = false
+        const runner: Transport['runner'] = {
+          run: async (command, options) => {
+            const argv = [...asAccount(lab.account), ...command.argv]
+            const result = await transport.runner.run({ ...command, argv }, options)
+            if (!loses || command.argv[0] !== 'sbatch') return result
+            loses = false
+            return LOST
+          },
+        }
+        const made: ClusterBackend[] = []
+        const open = (): ClusterBackend => {
+          const backend = createSlurmBackend({
+            config: {
+              conf: lab.environment['SLURM_CONF'] ?? '',
+              arrays,
+              partition: `only${node}`,
+              user: lab.account.name,
+              enforcesMemory: true,
+            },
+            transport: { runner, files: transport.files },
+            clock: systemClock,
+            workRoot: folder,
+            commands: { retry: { attempts: 2, firstMs: 100 } },
+          })
+          made.push(backend)
+          return arrays ? inArrays(backend, folder) : backend
+        }
+        const workspace = path.join(folder, 'workspace')
+        fs.mkdirSync(workspace)
+        return {
+          backend: open(),
+          workspace: async () => ({ transport, folder: workspace }),
+          loseNextAnswer: async () => {
+            loses = true
+          },
+          outage: async (away) => (away ? lab.stopController() : lab.restartController()),
+          reopen: async () => open(),
+          dispose: async () => {
+            // Others are at work on the slow claims' node; what those leave has ended.
+            const words = [`--user=${lab.account.name}`, `--partition=only${node}`]
+            if (node !== SLOW_NODE) await lab.run(['scancel', ...words], { as: lab.account })
+            for (const backend of made) await backend.close()
+            await transport.close()
+            fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+          },
+        }
+      },
+    }
+  }
+})
+
+/** What sbatch says when its answer gets lost. */
+const LOST: CommandResult = {
+  exitCode: 1,
+  stdout: '',
+  stderr: 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n',
+}
+
+/** Every job beside a small one of the same kind, so that each becomes an element of an array. */
+function inArrays(backend: ClusterBackend, folder: string): ClusterBackend {
+  let serial = 0
+  const submit: ClusterBackend['submit'] = async (specs, options) => {
+    const beside = specs.map((spec): JobSpec => {
+      const place = path.join(folder, 'beside', String((serial += 1)))
+      fs.mkdirSync(place, { recursive: true })
+      return {
+        ...spec,
+        name: `beside-${path
+          .basename(folder)
+          .toLowerCase()
+          .replace(/[^a-z0-9]/g, '')}-${Date.now()}-${serial}`,
+        command: ['true'],
+        directory: place,
+        stdoutPath: path.join(place, 'out'),
+        stderrPath: path.join(place, 'err'),
+      }
+    })
+    const all = [...specs, ...beside].map((spec) => ({ groupKey: 'kit', ...spec }))
+    return (await backend.submit(all, options)).slice(0, specs.length)
+  }
+  return new Proxy(backend, {
+    get: (target, key) => {
+      if (key === 'submit') return submit
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
