@@ -18,6 +18,8 @@ const MEGABYTES = Number(process.argv[2] ?? 1024)
 const SMALL_FILES = Number(process.argv[3] ?? 5000)
 const SMALL_BYTES = 10_000
 const COMMANDS = 200
+/** Each is a login of its own. */
+const LOGINS = 20
 
 const lab = path.resolve(import.meta.dirname, '..', '..', 'test', 'lab', 'ssh', 'ssh-lab')
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'orbweaver-bench-ssh-'))
@@ -149,10 +151,10 @@ async function bench(transport: Transport, config: string, account: string): Pro
   })
 
   await measure(
-    `${COMMANDS} commands, one after another: ssh`,
-    (s) => `${Math.round(20 / s)} commands/s`,
+    `${LOGINS} commands, one after another: ssh`,
+    (s) => `${Math.round(LOGINS / s)} commands/s`,
     async () => {
-      for (let index = 0; index < 20; index += 1) await run('ssh', ['-F', config, 'login', 'true'])
+      for (let index = 0; index < LOGINS; index += 1) await run('ssh', ['-F', config, 'login', 'true'])
     },
   )
   await measure(

@@ -4,13 +4,13 @@
  *
  *   node bench/dist/xnat.js [SESSIONS...]
  *
- * The archive is the sandbox, in a process of its own. The figures for DAX 2.18 were measured on the same shape with a stub
- * server that answers at once, with the same latency.
+ * The archive is the sandbox, in a process of its own. The figures for DAX 2.18 are quoted for a project of this shape: this
+ * program does not run DAX, and the machine they were taken on was another one.
  */
 
 import { XnatClient, XnatCredentials, XnatDataStore } from '@orbweaver/xnat'
 import { startSandbox } from '@orbweaver/xnat-sandbox'
-import { createFolderSink, createFolderSource, type RunSummary } from '@orbweaver/core'
+import { createFolderSink, createFolderSource, type EngineEvent, type RunSummary } from '@orbweaver/core'
 import { fork, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -25,7 +25,7 @@ const PROJECT = 'BENCH'
 const PASSWORD = 'only-for-this-run'
 const LARGE_BYTES = 1024 ** 3
 
-/** What DAX 2.18 needs for 100 sessions: requests and seconds. */
+/** Quoted, not measured here: what DAX 2.18 needs for 100 sessions, requests and seconds. */
 const DAX: Readonly<Record<string, string>> = {
   'first build, 200 tasks made': '5 939, 134 s',
   'pass with nothing to do': '410, 10.5 s',
@@ -57,16 +57,29 @@ async function sandboxProcess(directory: string): Promise<void> {
   })
   // Whoever started it is gone: it ends too, and leaves nothing running.
   process.once('disconnect', () => void sandbox.close())
-  process.on('message', (message: { readonly latencyMs?: number; readonly stop?: true }) => {
+  process.on('message', (message: Asked) => {
     if (message.stop === true) process.disconnect()
-    else sandbox.setFaults(message.latencyMs === undefined ? {} : { latencyMs: message.latencyMs })
-    if (process.connected) process.send?.({ ready: true })
+    else if (message.counts !== true) {
+      sandbox.setFaults(message.latencyMs === undefined ? {} : { latencyMs: message.latencyMs })
+    }
+    if (process.connected) process.send?.(sandbox.counts().byRoute)
   })
   process.send?.({ url: sandbox.url })
 }
 
+interface Asked {
+  readonly latencyMs?: number
+  readonly counts?: true
+  readonly stop?: true
+}
+
+/** Requests by kind, as `PUT experiments/{E}/assessors/{A}`. */
+type Kinds = Readonly<Record<string, number>>
+
 interface Archive {
   readonly url: string
+  /** Of all requests so far. */
+  kinds(): Promise<Kinds>
   latency(ms: number | undefined): Promise<void>
   stop(): Promise<void>
 }
@@ -74,13 +87,17 @@ interface Archive {
 async function startArchive(directory: string): Promise<Archive> {
   const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['sandbox', directory])
   const [first] = (await once(child, 'message')) as [{ readonly url: string }]
-  const ask = async (message: object): Promise<void> => {
+  const ask = async (message: Asked): Promise<Kinds> => {
     child.send(message)
-    await once(child, 'message')
+    const [answer] = (await once(child, 'message')) as [Kinds]
+    return answer
   }
   return {
     url: first.url,
-    latency: (ms) => ask(ms === undefined ? {} : { latencyMs: ms }),
+    kinds: () => ask({ counts: true }),
+    async latency(ms) {
+      await ask(ms === undefined ? {} : { latencyMs: ms })
+    },
     async stop() {
       child.send({ stop: true })
       await once(child, 'exit')
@@ -130,7 +147,7 @@ async function main(sizes: readonly number[]): Promise<void> {
     try {
       await seed(archive.url, sessions)
       await archive.latency(LATENCY_MS)
-      for (const row of await measure(archive.url, scratch, sessions)) rows.push(row)
+      for (const row of await measure(archive, scratch, sessions)) rows.push(row)
     } finally {
       await archive.stop()
       fs.rmSync(scratch, { recursive: true, force: true })
@@ -141,23 +158,31 @@ async function main(sizes: readonly number[]): Promise<void> {
   await large()
 }
 
-async function measure(url: string, scratch: string, sessions: number): Promise<string[][]> {
+async function measure(archive: Archive, scratch: string, sessions: number): Promise<string[][]> {
   process.env.XNAT_USER = 'bench'
   process.env.XNAT_PASS = PASSWORD
   delete process.env.XNAT_HOST
-  const file = writeXnatSite(scratch, url)
+  const file = writeXnatSite(scratch, archive.url)
   const rows: string[][] = []
+  const failures: string[] = []
+  const onEvent = (event: EngineEvent): void => {
+    if (event.kind === 'task' && event.to === 'failed') failures.push(`${event.label}: ${event.reason}`)
+  }
   const step = async (
     what: string,
     run: (services: Awaited<ReturnType<typeof openServices>>) => Promise<RunSummary>,
   ): Promise<void> => {
     const services = await openServices(file)
     const { client } = services.store as XnatDataStore
+    const before = await archive.kinds()
     const startMs = performance.now()
     const summary = await run(services)
     await services.close()
     const ms = performance.now() - startMs
-    if (summary.failedTasks + summary.problems.length > 0) throw new Error(summary.problems.join('\n'))
+    const after = await archive.kinds()
+    if (summary.failedTasks + summary.problems.length > 0) {
+      throw new Error([`${summary.failedTasks} tasks failed`, ...failures, ...summary.problems].join('\n'))
+    }
     rows.push([
       sessions.toLocaleString('en'),
       what,
@@ -166,6 +191,10 @@ async function measure(url: string, scratch: string, sessions: number): Promise<
       sessions === 100 ? (DAX[what] ?? '') : '',
     ])
     console.error(rows.at(-1)?.join('  '))
+    for (const [kind, count] of Object.entries(after)) {
+      const more = count - (before[kind] ?? 0)
+      if (more > 0) console.error(`    ${more.toLocaleString('en').padStart(8)}  ${kind}`)
+    }
   }
   const tasks = (sessions * 2).toLocaleString('en')
   const steps = { build: false, launch: false, update: false, upload: false }
@@ -182,7 +211,7 @@ async function measure(url: string, scratch: string, sessions: number): Promise<
     return summary
   })
   await step(`${tasks} results uploaded`, ({ engine }) =>
-    engine.run({}, { steps: { ...steps, update: true, upload: true } }),
+    engine.run({}, { onEvent, steps: { ...steps, update: true, upload: true } }),
   )
   await step(`pass with everything complete`, ({ engine }) => engine.run({}, { until: 'once' }))
   return rows

@@ -9,7 +9,7 @@
  *                                              `general` is the tests beside the folders
  *   node scripts/test.mjs --in-process         all in one process
  *   node scripts/test.mjs --grep TEXT          only tests whose full title holds the text
- *   node scripts/test.mjs --reporter spec      one line a test (default: dot)
+ *   node scripts/test.mjs --reporter spec      one line a test (default: dot; for system tests spec)
  */
 
 import { fork } from 'node:child_process'
@@ -36,7 +36,7 @@ const { values: options } = parseArgs({
     group: { type: 'string', multiple: true },
     'in-process': { type: 'boolean', default: false },
     grep: { type: 'string' },
-    reporter: { type: 'string', default: 'dot' },
+    reporter: { type: 'string' },
     suite: { type: 'string' },
   },
 })
@@ -203,7 +203,7 @@ async function runSuite(suite) {
   const settings = JSON.parse(fs.readFileSync(path.join(root, '.mocharc.json'), 'utf8'))
   const mocha = new Mocha({
     ...settings,
-    reporter: options.reporter,
+    reporter: options.reporter ?? (suite.name.startsWith('system/') ? 'spec' : 'dot'),
     forbidOnly: process.env.CI !== undefined,
     ...(options.grep !== undefined && { fgrep: options.grep }),
   })

@@ -1,15 +1,7 @@
 /** `use: pbs`. */
 
-import {
-  CLOCK,
-  CLUSTER_BACKEND,
-  LOGGER,
-  TRANSPORT,
-  defineAdapter,
-  type Clock,
-  type Logger,
-  type Transport,
-} from '@orbweaver/core'
+import { CLOCK, CLUSTER_BACKEND, LOGGER, TRANSPORT, defineAdapter } from '@orbweaver/core'
+import type { Clock, Logger, Transport } from '@orbweaver/core'
 import { ContainerModule } from 'inversify'
 import { createPbsBackend } from './backend.js'
 import { pbsConfig } from './config.js'

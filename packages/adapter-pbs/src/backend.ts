@@ -20,6 +20,7 @@ import {
 import { CommandLineBackend, type CommandLineBackendOptions } from '@orbweaver/core/command-line'
 import { pbsConfig, type PbsConfig } from './config.js'
 import { pbsDialect } from './dialect.js'
+import type { Site } from './ends.js'
 import { lookAtSite } from './flavour.js'
 
 type CommandOptions = 'retry' | 'breaker' | 'concurrency' | 'limitsMs' | 'random' | 'environment'
@@ -50,6 +51,7 @@ export class PbsBackend implements ClusterBackend {
   readonly #config: PbsConfig
   #chosen: CommandLineBackend | undefined
   #choosing: Promise<CommandLineBackend> | undefined
+  #standIn: CommandLineBackend | undefined
 
   constructor(options: PbsBackendOptions) {
     this.#options = options
@@ -57,8 +59,7 @@ export class PbsBackend implements ClusterBackend {
   }
 
   get capabilities(): BackendCapabilities {
-    const flavour = this.#config.flavour === 'torque' ? 'torque' : 'openpbs'
-    return this.#chosen?.capabilities ?? pbsDialect(this.#config, { flavour, ended: false, elements: false }).capabilities
+    return (this.#chosen ?? this.#unchosen()).capabilities
   }
 
   async submit(specs: readonly JobSpec[], options?: CallOptions): Promise<readonly SubmitOutcome[]> {
@@ -83,7 +84,8 @@ export class PbsBackend implements ClusterBackend {
     return (await this.#backend()).limits(options)
   }
   health(): BackendHealth {
-    return this.#chosen?.health() ?? { state: 'closed', failures: 0, notes: [] }
+    // Other processes leave word when PBS does not answer; it is read before anything is asked.
+    return (this.#chosen ?? this.#unchosen()).health()
   }
 
   async diagnose(options?: CallOptions): Promise<readonly Diagnosis[]> {
@@ -113,9 +115,19 @@ export class PbsBackend implements ClusterBackend {
   }
 
   async #choose(): Promise<CommandLineBackend> {
+    const { transport, commands } = this.#options
+    return this.#build(await lookAtSite(this.#config, transport, commands?.environment))
+  }
+
+  /** What can be said before PBS has been asked which one it is: the least that all promise. */
+  #unchosen(): CommandLineBackend {
+    const flavour = this.#config.flavour === 'torque' ? 'torque' : 'openpbs'
+    return (this.#standIn ??= this.#build({ flavour, ended: false, elements: false, server: '' }))
+  }
+
+  #build(site: Site): CommandLineBackend {
     const { transport, clock, logger, workRoot, stateDirectory, commands } = this.#options
     const config = this.#config
-    const site = await lookAtSite(config, transport)
     return new CommandLineBackend({
       ...commands,
       dialect: pbsDialect(config, site),

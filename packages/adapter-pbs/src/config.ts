@@ -78,6 +78,12 @@ export const pbsConfig = z.strictObject({
       'Jobs of one array that run at the same time. Needs Torque, or OpenPBS or PBS Professional 2022 and later.',
     )
     .optional(),
+  messages: z
+    .boolean()
+    .default(false)
+    .describe(
+      "What PBS itself prints for a job is kept in a file beside the job's stderr (of elements of arrays on OpenPBS: below the work root). Each job waits at its end until PBS has copied that file.",
+    ),
   server: text.describe('Server to talk to (PBS_DEFAULT). Default: the one of the machine.').optional(),
   bin: text.describe('Folder of the programs qsub, qstat, … Default: found on the PATH.').optional(),
   user: text.describe('Account that owns the jobs. Default: the one that runs the commands.').optional(),

@@ -1,22 +1,14 @@
 /** The programs of PBS: what they expect and print. Two dialects with one name; nothing of one is tried on the other. */
 
-import {
-  defineDialect,
-  answer,
-  type Dialect,
-  type DialectCommand,
-  type FoundJob,
-  type Reading,
-  type Reply,
-} from '@orbweaver/core/command-line'
-import { jobId } from '@orbweaver/core'
-import { failure, readAction } from './complaints.js'
+import { defineDialect, type Dialect, type DialectCommand } from '@orbweaver/core/command-line'
+import { readAction } from './complaints.js'
 import type { Flavour, PbsConfig } from './config.js'
 import type { Site } from './ends.js'
-import { elementOf, isPbsId, partsOf, questionWords, rangeWords } from './ids.js'
+import { selectStep, tableStep } from './find.js'
+import { elementOf, isPbsId, questionWords, rangeWords } from './ids.js'
 import { SEPARATOR } from './records.js'
 import { readFindings, readLimits } from './site.js'
-import { readStatuses, shortName } from './status.js'
+import { readStatuses } from './status.js'
 import { readQsub, refusalOf, submissions } from './submit.js'
 
 /** Ids in one command: far below limits of arguments, and a short time of the server. */
@@ -54,6 +46,11 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
   })
   const forms = FORMS[flavour]
   const server = { name: 'server', optional: false, command: () => run('qstat', '-B', '-f') }
+  const nodes = {
+    name: 'nodes',
+    optional: true,
+    command: () => run('pbsnodes', flavour === 'torque' ? '-a' : '-av'),
+  }
   const queues = { name: 'queues', optional: true, command: () => run('qstat', '-Q', '-f') }
   return defineDialect({
     name: 'pbs',
@@ -88,26 +85,7 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
     ],
     merge: (earlier) => earlier,
     settleMs: 0,
-    findSteps: [
-      {
-        name: 'qselect',
-        source: 'queue',
-        optional: false,
-        // It tells ids and no names: one name a command.
-        chunk: { count: 1, bytes: 1000 },
-        forms: flavour === 'openpbs' ? 2 : 1,
-        command: ({ names, user, form }) =>
-          run(
-            'qselect',
-            ...(flavour === 'openpbs' && form === 0 ? ['-x'] : []),
-            '-u',
-            user,
-            '-N',
-            shortName(names[0] ?? ''),
-          ),
-        read: (reply, { names }) => readSelected(reply, names[0] ?? ''),
-      },
-    ],
+    findSteps: [flavour === 'openpbs' ? tableStep(run, site) : selectStep(run)],
     control: (action, ids) => {
       const words = flavour === 'openpbs' ? rangeWords(ids) : ids
       if (action === 'cancel') return run('qdel', ...words)
@@ -115,20 +93,9 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
     },
     controlChunk: CHUNK,
     readControl: readAction,
-    limitProbes: [server, queues],
+    limitProbes: [server, queues, nodes],
     readLimits: (replies) => readLimits(replies, config),
     doctorProbes: [server, queues],
     readDoctor: (replies, { user }) => readFindings(replies, config, flavour, user),
   })
-}
-
-/** Of several jobs of one name the newest, which has the highest number. */
-function readSelected(reply: Reply, name: string): Reading<readonly FoundJob[]> {
-  const failed = failure(reply)
-  if (failed !== undefined) return failed
-  const lines = reply.stdout.split(/\r?\n/).map((line) => line.trim())
-  const ids = lines.filter((line) => (partsOf(line)?.server ?? '') !== '')
-  const number = (id: string): number => Number(partsOf(id)?.sequence ?? -1)
-  const newest = ids.sort((one, other) => number(other) - number(one))[0]
-  return answer(newest === undefined ? [] : [{ name, id: jobId(newest.replace(/\[\d+\]/, '[]')) }])
 }

@@ -17,6 +17,8 @@ export interface Site {
    * elements up from the array's.
    */
   readonly elements: boolean
+  /** Name of the server, with which ids end. */
+  readonly server: string
 }
 
 type Fields = PbsRecord['fields']
@@ -113,7 +115,10 @@ function beyondLimit(fields: Fields): JobOutcome | undefined {
   if (/exceeded resource (?:p?v?mem)\b/i.test(comment)) return 'out-of-memory'
   if (/exceeded resource (?:walltime|p?cput)\b/i.test(comment)) return 'timeout'
   const exceeds = (name: string, read: (text: string | undefined) => number | undefined): boolean => {
-    const [used, asked] = [read(fields.get(`resources_used.${name}`)), read(fields.get(`Resource_List.${name}`))]
+    const [used, asked] = [
+      read(fields.get(`resources_used.${name}`)),
+      read(fields.get(`Resource_List.${name}`)),
+    ]
     return used !== undefined && asked !== undefined && asked > 0 && used >= asked
   }
   if (exceeds('walltime', readSeconds)) return 'timeout'

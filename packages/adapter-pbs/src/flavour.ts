@@ -5,7 +5,6 @@ import {
   BackendUnavailableError,
   InputError,
   NotFoundError,
-  type CallOptions,
   type Transport,
 } from '@orbweaver/core'
 import type { Reply } from '@orbweaver/core/command-line'
@@ -33,6 +32,7 @@ export function flavourOf({
 /**
  * Two commands: which programs these are, and whether the server keeps ended jobs.
  *
+ * @param environment - more variables of these commands
  * @throws InputError they are Slurm's wrappers: those tell no exit status, no history and no array elements
  * @throws BackendUnavailableError the server does not answer now
  * @throws BackendProtocolError no PBS that we know
@@ -40,13 +40,13 @@ export function flavourOf({
 export async function lookAtSite(
   config: PbsConfig,
   { runner }: Pick<Transport, 'runner'>,
-  options?: CallOptions,
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<Site> {
   const ask = async (name: string, ...words: readonly string[]): Promise<Reply> => {
     try {
       const argv = [programOf(config, name), ...words]
       const timeoutMs = config.commandTimeout * 1000
-      return await runner.run({ argv, environment: environmentOf(config), timeoutMs }, options)
+      return await runner.run({ argv, environment: { ...environmentOf(config), ...environment }, timeoutMs })
     } catch (error) {
       if (!(error instanceof NotFoundError)) throw error
       throw new BackendUnavailableError(`there is no program ${name}`, {
@@ -66,7 +66,7 @@ export async function lookAtSite(
   if (server === undefined) throw unknownPbs(reply)
   const version = /^(\d+)\./.exec(server.fields.get('pbs_version') ?? '')?.[1]
   const elements = flavour === 'openpbs' && Number(version ?? 0) >= 19
-  return { flavour, ended: keepsEnded(server.fields, flavour), elements }
+  return { flavour, ended: keepsEnded(server.fields, flavour), elements, server: server.id }
 }
 
 function detect(reply: Reply): Flavour {

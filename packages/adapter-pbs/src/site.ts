@@ -4,6 +4,7 @@ import type { BackendLimits, Diagnosis } from '@orbweaver/core'
 import { answer, type ProbeReplies, type Reading } from '@orbweaver/core/command-line'
 import { brief, failure } from './complaints.js'
 import type { Flavour, PbsConfig } from './config.js'
+import { largestNode } from './nodes.js'
 import { readRecords, type PbsRecord } from './records.js'
 import { readBytes, readSeconds } from './values.js'
 
@@ -11,12 +12,21 @@ type Fields = PbsRecord['fields']
 type Found = { readonly records: readonly PbsRecord[] } | { readonly problem: string }
 
 function told(replies: ProbeReplies, probe: 'server' | 'queues'): Found {
+  const text = textOf(replies, probe)
+  return 'problem' in text
+    ? text
+    : { records: readRecords(text.text, probe === 'server' ? 'server' : 'queue') }
+}
+
+function textOf(
+  replies: ProbeReplies,
+  probe: 'server' | 'queues' | 'nodes',
+): { readonly text: string } | { readonly problem: string } {
   const reply = replies.get(probe)
   if (reply === undefined) return { problem: 'not asked' }
   if ('failure' in reply) return { problem: reply.failure }
   const failed = failure(reply)
-  if (failed !== undefined) return { problem: failed.message }
-  return { records: readRecords(reply.stdout, probe === 'server' ? 'server' : 'queue') }
+  return failed === undefined ? { text: reply.stdout } : { problem: failed.message }
 }
 
 /** OpenPBS keeps ended jobs when `job_history_enable` is on, Torque for `keep_completed` seconds. */
@@ -64,6 +74,13 @@ export function readLimits(replies: ProbeReplies, config: PbsConfig): Reading<Ba
     lower('maxJobs', generic(fields.get('max_queued')), `${where} (max_queued)`)
     for (const name of ['max_user_queuable', 'max_queuable'])
       lower('maxJobs', whole(fields.get(name)), `${where} (${name})`)
+  }
+  const nodes = textOf(replies, 'nodes')
+  if ('text' in nodes) {
+    const { cpus, gpus, memoryBytes } = largestNode(nodes.text)
+    lower('maxCpus', cpus, 'the largest node')
+    lower('maxGpus', gpus, 'the largest node')
+    lower('maxMemoryBytes', memoryBytes, 'the largest node')
   }
   return answer({ ...values, source })
 }

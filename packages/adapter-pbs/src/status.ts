@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { jobId, type JobId, type JobPhase, type JobStatus } from '@orbweaver/core'
 import { answer, type Reading, type Reply } from '@orbweaver/core/command-line'
 import { brief, failure } from './complaints.js'
+import type { Flavour } from './config.js'
 import { endOf, isOfArray, type Site } from './ends.js'
 import { exitMeaning } from './exits.js'
 import { keyOf, partsOf } from './ids.js'
@@ -52,7 +53,10 @@ export function toStatus(record: PbsRecord, site: Site, atMs: number): JobStatus
   const { flavour } = site
   const letter = fields.get('job_state') ?? ''
   const letters = flavour === 'torque' ? TORQUE_LETTERS : OPENPBS_LETTERS
-  const known = Object.hasOwn(letters, letter) ? letters[letter] : undefined
+  // OpenPBS holds arrays as a whole: their elements keep the letter Q.
+  const told =
+    letter === 'Q' && isOfArray(record) && /[uosp]/.test(fields.get('Hold_Types') ?? '') ? 'H' : letter
+  const known = Object.hasOwn(letters, told) ? letters[told] : undefined
   const phase = record.contradictory ? 'unknown' : (known ?? 'unknown')
   const comment = fields.get('comment')
   // Of a record made up from the array's these are the array's.
@@ -183,28 +187,11 @@ export function readStatuses(
   if (records.length === 0 && reply.stderr.trim() === '' && reply.exitCode === 0 && asked.length > 0)
     return { kind: 'unreadable', message: 'qstat said nothing at all about the jobs it was asked for' }
   const byKey = new Map(asked.map((id) => [keyOf(id), id]))
-  const parents = new Map(
-    records.filter(({ id }) => partsOf(id)?.index === '').map((record) => [keyOf(record.id), record]),
-  )
   const found = new Map<JobId, JobStatus>()
   for (const record of records) {
     const id = byKey.get(keyOf(record.id))
-    const index = partsOf(record.id)?.index
-    if (id === undefined || index === '') continue
-    const parent = index === undefined ? undefined : parents.get(keyOf(record.id.replace(/\[\d+\]/, '[]')))
-    found.set(id, { ...toStatus(heldWith(record, parent), site, nowMs), id })
+    if (id === undefined || partsOf(id)?.index === '') continue
+    found.set(id, { ...toStatus(record, site, nowMs), id })
   }
   return answer(found)
-}
-
-/** OpenPBS holds arrays as a whole: their elements keep the letter Q and tell of no hold. */
-function heldWith(record: PbsRecord, parent: PbsRecord | undefined): PbsRecord {
-  if (parent?.fields.get('job_state') !== 'H' || record.fields.get('job_state') !== 'Q') return record
-  if (!isOfArray(record)) return record
-  const fields = new Map(record.fields)
-  for (const name of ['job_state', 'Hold_Types', 'depend']) {
-    const value = parent.fields.get(name)
-    if (value !== undefined) fields.set(name, value)
-  }
-  return { ...record, fields }
 }

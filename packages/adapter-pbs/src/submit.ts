@@ -10,6 +10,11 @@ import { NAME_VARIABLE, shortName } from './status.js'
 import { writeWalltime } from './values.js'
 
 const MEBIBYTE = 1024 * 1024
+/** Paths in which PBS reads no host, no variable and no list; one place for the index of an element, which Torque has not. */
+const PLAIN_PATH: Readonly<Record<Flavour, RegExp>> = {
+  openpbs: /^\/[\w./+=@-]{0,200}(?:\^array_index\^)?[\w./+=@-]{0,200}$/,
+  torque: /^\/[\w./+=@-]{0,400}$/,
+}
 
 export function submissions(
   specs: readonly JobSpec[],
@@ -35,7 +40,8 @@ export function submissions(
       const [first] = part
       // An array of one is refused by OpenPBS.
       if (part.length === 1) {
-        const argv = [qsub, ...words(first, first.name, config, flavour, false)]
+        const messages = `${first.stderrPath}.pbs`
+        const argv = [qsub, ...words(first, first.name, config, flavour, false, messages)]
         return {
           name: first.name,
           members: part,
@@ -49,7 +55,7 @@ export function submissions(
       const throttle = config.arrayThrottle === undefined ? '' : `%${config.arrayThrottle}`
       const argv = [
         qsub,
-        ...words(first, name, config, flavour, true),
+        ...words(first, name, config, flavour, true, `${context.stateFolder}/${name}.^array_index^.log`),
         flavour === 'torque' ? '-t' : '-J',
         `0-${part.length - 1}${throttle}`,
       ]
@@ -81,6 +87,7 @@ function words(
   config: PbsConfig,
   flavour: Flavour,
   array: boolean,
+  messages: string,
 ): readonly string[] {
   const { cpus, gpus, memoryBytes, walltimeSeconds } = spec.requirements
   const memory = `${Math.max(1, Math.ceil(memoryBytes / MEBIBYTE))}mb`
@@ -118,12 +125,12 @@ function words(
     ...pair('-m', config.mail),
     ...pair('-M', config.mailUser),
     ...pair('-S', '/bin/sh'),
-    // What a job prints goes to its own files, by its script.
+    // What a job prints goes to its own files, by its script. What PBS adds it would copy over such a file, not append to it.
     ...pair('-j', 'oe'),
-    ...pair('-o', '/dev/null'),
+    ...pair('-o', config.messages && PLAIN_PATH[flavour].test(messages) ? messages : '/dev/null'),
     ...pair('-W', 'umask=077'),
     ...pair('-v', `${NAME_VARIABLE}=${name}`),
-    // Arrays of OpenPBS must be rerunnable.
+    // OpenPBS takes no array that is not rerunnable.
     ...pair('-r', config.rerunnable || (array && flavour === 'openpbs') ? 'y' : 'n'),
     ...(config.hold ? ['-h'] : []),
     ...config.qsubOptions,
@@ -185,6 +192,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
     'Lower the requirements of the processor, or set `cluster.queue`; `qstat -Qf` tells the limits.',
   ],
   ['account', 'Set `cluster.account` or `cluster.project` in the site file.'],
+  ['account that submits', 'PBS runs no jobs of root; run Orbweaver as another account.'],
   ['options of qsub', 'Look at `cluster.qsubOptions`; is `cluster.flavour` right?'],
 ])
 const hint = (rule: string): { readonly hint?: string } => {

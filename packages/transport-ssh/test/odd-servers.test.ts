@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -99,6 +99,7 @@ describe('odd servers', () => {
 
   it('may drop the connection at any time: files are read and written all the same', async () => {
     const { server, transport, folder } = await start()
+    await transport.files.mkdir(folder) // a first login that breaks is told at once
     for (let round = 0; round < 6; round += 1) {
       const path = join(folder, 'state.json')
       const call = transport.files.writeAtomic(path, `round ${round}`)
@@ -200,5 +201,28 @@ describe('odd servers', () => {
     await more?.write('series 0/new', Readable.from([Buffer.from('new')]), { path: 'new', bytes: 3 })
     await more?.finish()
     expect((await transport.files.list(target)).filter(({ kind }) => kind === 'file')).to.have.length(301)
+  })
+
+  it('may drop the connection in the middle of a batch: whoever sends it is told, and nobody else', async () => {
+    const { server, transport, folder } = await start()
+    const send = async (target: string): Promise<void> => {
+      const batch = transport.files.batch?.(target)
+      if (batch === undefined) throw new Error('no batch')
+      try {
+        for (let index = 0; index < 12; index += 1) {
+          const entry = { path: `file-${index}`, bytes: 500_000 }
+          await batch.write(entry.path, Readable.from([BIG.subarray(0, entry.bytes)]), entry)
+        }
+        await batch.finish()
+      } finally {
+        await batch.abandon()
+      }
+    }
+    server.cutAfterBytes(2 * 1024 ** 2)
+    expect(await rejection(send(join(folder, 'cut')))).to.be.instanceOf(TransportUnavailableError)
+    await send(join(folder, 'whole'))
+    expect(await readdir(folder))
+      .to.include('whole')
+      .and.not.include('cut')
   })
 })

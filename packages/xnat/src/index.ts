@@ -36,3 +36,13 @@ export type { XnatDataStoreOptions } from './store/xnat-store.js'
 // -- helpers
 export { JobHandler } from './helpers/job-handler.js'
 export type { JobHandlerOptions } from './helpers/job-handler.js'
+export { ResourceSyncer } from './helpers/resource-syncer.js'
+export type {
+  SyncEntry,
+  SyncFailure,
+  SyncOptions,
+  SyncProgress,
+  SyncResult,
+} from './helpers/resource-syncer.js'
+export type { OnConflict, SyncDirection } from './helpers/sync-plan.js'
+export { fetchFiles, sendFiles } from './helpers/files.js'

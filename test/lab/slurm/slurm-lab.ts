@@ -1,6 +1,6 @@
 /** A real Slurm for tests: starts and stops the daemons with the script beside this file, and clears everything away. */
 
-import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -166,41 +166,11 @@ export const asAccount = ({ uid, gid }: Pick<Account, 'uid' | 'gid'>): readonly 
   '--',
 ]
 
-/**
- * This process works with files as another account until the function given back is called. Programs it starts are root's
- * still, by their real user id: see {@link asAccount}.
- */
-export function actAs({ uid, gid }: Pick<Account, 'uid' | 'gid'>): () => void {
-  const groups = process.getgroups?.() ?? []
-  process.setgroups?.([gid])
-  process.setegid?.(gid)
-  process.seteuid?.(uid)
-  return () => {
-    process.seteuid?.(0)
-    process.setegid?.(0)
-    process.setgroups?.(groups)
-  }
-}
-
-/** Start a program as root, whoever this process acts as. */
-function spawnAsRoot(program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-  const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0]
-  if (uid !== 0) process.seteuid?.(0)
-  if (gid !== 0) process.setegid?.(0)
-  try {
-    return spawn(program, args, options)
-  } finally {
-    process.setegid?.(gid)
-    process.seteuid?.(uid)
-  }
-}
-
 // ---------------------------------------------------------------- small tools
 
 /** Labs of this process. A test run that is interrupted ends them. */
 const running = new Set<string>()
 process.once('exit', () => {
-  if (running.size > 0) process.seteuid?.(0)
   for (const directory of running) {
     spawnSync(SCRIPT, ['down', directory], { stdio: 'ignore' })
     fs.rmSync(directory, { recursive: true, force: true })
@@ -236,7 +206,7 @@ async function runProgram(
   }: { readonly environment?: Readonly<Record<string, string>>; readonly input?: string } = {},
 ): Promise<string> {
   const [program = '', ...args] = argv
-  const child = spawnAsRoot(program, args, {
+  const child = spawn(program, args, {
     env: { PATH: process.env['PATH'], LANG: 'C.UTF-8', ...environment },
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })

@@ -34,13 +34,26 @@ export function control(request: Request, server: Server): Output {
   }
   let exit = 0
   let stderr = ''
-  for (const id of ids) {
+  for (const id of ids.flatMap((word) => elementsOf(word, server))) {
     const outcome = one(request, server, options, id)
     if (outcome.message !== undefined) stderr += `${program}: ${outcome.message}\n`
     if (outcome.exit !== 0) exit = outcome.exit
   }
   server.schedule()
   return { exit, stderr }
+}
+
+/** `12[0-3]` of OpenPBS: those of its elements that have not ended, or the first of them when all have. */
+function elementsOf(word: string, server: Server): readonly string[] {
+  const [, sequence = '', from, to, rest = ''] = /^(\d+)\[(\d+)-(\d+)\](.*)$/.exec(word) ?? []
+  if (server.flavour !== 'openpbs' || from === undefined || to === undefined) return [word]
+  const all: string[] = []
+  for (let index = Number(from); index <= Number(to); index++) all.push(`${sequence}[${index}]${rest}`)
+  const live = all.filter((id) => {
+    const job = lookUp(id, server)
+    return job !== undefined && !isDone(job)
+  })
+  return live.length > 0 ? live : all.slice(0, 1)
 }
 
 function one(request: Request, server: Server, options: ReadonlyMap<string, string>, id: string): Outcome {

@@ -10,9 +10,9 @@ import { measure, send } from './processes.js'
 const LOOK_MS = 150
 
 /** Exit status by flavour of what the server ends itself. The numbers mean other things in the other flavour. */
-const KILLED: Readonly<Record<Flavour, Readonly<Record<'walltime' | 'memory' | 'qdel', number>>>> = {
-  openpbs: { walltime: -29, memory: -27, qdel: 271 },
-  torque: { walltime: -11, memory: -10, qdel: 271 },
+const KILLED: Readonly<Record<Flavour, Readonly<Record<'walltime' | 'memory' | 'qdel' | 'node', number>>>> = {
+  openpbs: { walltime: -29, memory: -27, qdel: 271, node: -20 },
+  torque: { walltime: -11, memory: -10, qdel: 271, node: -4 },
 }
 
 export const isDone = ({ state }: Job): boolean => state === 'done'
@@ -291,13 +291,8 @@ export class Server {
     this.#stageOut(job)
     job.state = 'done'
     job.endedMs = now
-    if (killer === 'node') {
-      job.substate = 92
-      job.exit = undefined
-    } else {
-      job.exit = killer === undefined ? status : KILLED[this.flavour][killer]
-      job.substate = killer === 'qdel' ? 91 : job.exit === 0 ? 92 : 93
-    }
+    job.exit = killer === undefined ? status : KILLED[this.flavour][killer]
+    job.substate = killer === 'qdel' ? 91 : job.exit === 0 ? 92 : 93
     if (this.flavour === 'openpbs') {
       const end =
         killer === 'qdel'

@@ -20,6 +20,7 @@ import { registerStatus } from './status.js'
 import { registerTry } from './try.js'
 import { registerVerify } from './verify.js'
 import { registerVersion } from './version.js'
+import { registerXnat } from './xnat.js'
 
 /** All commands, in the order in which a person meets them. */
 export function registerAll(program: Command, bind: Bind): void {
@@ -46,6 +47,7 @@ export function registerAll(program: Command, bind: Bind): void {
   program.commandsGroup('Data in and out:')
   registerImport(program, bind)
   registerExport(program, bind)
+  registerXnat(program, bind)
   program.commandsGroup('About the program:')
   registerSchema(program, bind)
   registerCompletion(program, bind)

@@ -172,7 +172,7 @@ function usageColumns(
   ]
 }
 
-function csvCell(value: string | number | undefined): string {
+export function csvCell(value: string | number | undefined): string {
   const text = String(value ?? '')
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

@@ -587,6 +587,15 @@ export class CommandLineBackend implements ClusterBackend {
   // -------------------------------------------------------------- cancel, hold, release
 
   async cancel(ids: readonly JobId[], options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted()
+    // Of jobs that this instance has not seen: whether they wait. Those may go without a trace, see #withoutWitness.
+    const strange = ids.filter((id) => this.#dialect.isId(id) && this.#jobs.get(id)?.waiting === undefined)
+    try {
+      await this.query(strange, options)
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      if (!isFailureOf(error)) throw error
+    }
     const now = this.#options.clock.now()
     await this.#control('cancel', ids, options, (id) => this.#remember(id, { cancelAskedMs: now }))
   }

@@ -1,6 +1,7 @@
 /** Verified complete: find the outputs, upload, read back, compare. */
 
 import { Readable } from 'node:stream'
+import pLimit from 'p-limit'
 import picomatch from 'picomatch'
 import type { ArchiveRef, FileEntry } from '../domain/archive.js'
 import type { FailureCause } from '../domain/cause.js'
@@ -132,40 +133,63 @@ export async function collectLogs(
   }
 }
 
+/** Resources of one result that are sent at once. */
+const SENT_AT_ONCE = 4
+
 /**
- * Send one resource and see that the archive holds it.
+ * Send resources and see that the archive holds them. All is sent before anything is looked at: an archive that can show
+ * several resources of a result in one answer is asked once.
  *
- * @returns the archive's own listing
+ * @returns the archive's own listing of each
  * @throws IntegrityError what the archive lists is not what was sent
  */
 export async function uploadVerified(
   store: DataStore,
   transfer: FileTransfer,
   assessor: ArchiveRef,
-  collected: CollectedResource,
+  resources: readonly CollectedResource[],
   signal?: AbortSignal,
-): Promise<OutputManifest> {
+): Promise<OutputManifest[]> {
   const options = signal === undefined ? {} : { signal }
-  const source: FileSource = {
-    files: collected.files,
-    open: (path, callOptions) => transfer.open(`${collected.folder}/${path}`, callOptions),
-    localPath: (path) => transfer.localPath?.(`${collected.folder}/${path}`),
-  }
-  const ref = { node: assessor, resource: collected.resource }
-  await store.upload(ref, source, options)
+  const limit = pLimit(SENT_AT_ONCE)
+  const sent = await Promise.allSettled(
+    resources.map((collected) =>
+      limit(async () => {
+        signal?.throwIfAborted()
+        const source: FileSource = {
+          files: collected.files,
+          open: (path, callOptions) => transfer.open(`${collected.folder}/${path}`, callOptions),
+          localPath: (path) => transfer.localPath?.(`${collected.folder}/${path}`),
+        }
+        await store.upload({ node: assessor, resource: collected.resource }, source, options)
+      }),
+    ),
+  )
+  throwFirst(sent)
   // Asked again on purpose: what an upload answers is a claim, what a listing shows is a fact.
-  const listed = await store.listFiles(ref, options)
-  const differences = compareListings(collected.files, listed)
-  if (differences.length > 0) {
-    throw new IntegrityError(
-      `The archive does not hold ${collected.resource} of ${assessor.assessor ?? ''} as it was sent: ${differences.slice(0, 5).join('; ')}.`,
-      {
-        details: { resource: collected.resource, differences },
-        hint: "It is sent again; if this stays, look at the archive's disk and logs.",
-      },
-    )
-  }
-  return { resource: collected.resource, files: listed }
+  const looked = await Promise.allSettled(
+    resources.map(async ({ resource, files }): Promise<OutputManifest> => {
+      const listed = await store.listFiles({ node: assessor, resource }, options)
+      const differences = compareListings(files, listed)
+      if (differences.length === 0) return { resource, files: listed }
+      throw new IntegrityError(
+        `The archive does not hold ${resource} of ${assessor.assessor ?? ''} as it was sent: ${differences.slice(0, 5).join('; ')}.`,
+        {
+          details: { resource, differences },
+          hint: "It is sent again; if this stays, look at the archive's disk and logs.",
+        },
+      )
+    }),
+  )
+  return throwFirst(looked)
+}
+
+/** Only after all have come to a stop: nothing is left running behind an error. */
+function throwFirst<T>(results: readonly PromiseSettledResult<T>[]): T[] {
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
 }
 
 /** Differences in words; empty when the same. `recorded` is what should be there. */

@@ -4,7 +4,7 @@ import type { ArchiveRef } from '../domain/archive.js'
 import type { FailureCause } from '../domain/cause.js'
 import type { Processor } from '../domain/processor.js'
 import { formatDuration } from '../domain/requirements.js'
-import { type JobRecord, type OutputManifest, type TaskRecord, type TaskState } from '../domain/task.js'
+import { type JobRecord, type TaskRecord, type TaskState } from '../domain/task.js'
 import { InputError, isAbort, NotFoundError, PipelineError } from '../errors.js'
 import { pathsOf } from '../job/workspace.js'
 import type { AttemptRow } from '../ports/journal.js'
@@ -56,21 +56,11 @@ export class Finisher {
     if (before === undefined) return
     try {
       await this.writeProvenance(row, processor, before)
-      const outputs: OutputManifest[] = []
-      for (const resource of [
-        ...found.resources,
-        await collectLogs(transport.files, paths, this.state.signal),
-      ]) {
-        const manifest = await uploadVerified(store, transport.files, ref, resource, this.state.signal)
-        outputs.push(manifest)
-        const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0)
-        this.state.emit({
-          kind: 'uploaded',
-          label: row.label,
-          resource: manifest.resource,
-          bytes,
-          files: manifest.files.length,
-        })
+      const resources = [...found.resources, await collectLogs(transport.files, paths, this.state.signal)]
+      const outputs = await uploadVerified(store, transport.files, ref, resources, this.state.signal)
+      for (const { resource, files } of outputs) {
+        const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+        this.state.emit({ kind: 'uploaded', label: row.label, resource, bytes, files: files.length })
       }
       const labels = new Set(outputs.map(({ resource }) => resource))
       const stale = (before.outputs ?? [])
@@ -265,7 +255,7 @@ export class Finisher {
     const logs = await collectLogs(transport.files, pathsOf(row.workspace), this.state.signal)
     if (logs.files.length === 0) return
     try {
-      await uploadVerified(store, transport.files, ref, logs, this.state.signal)
+      await uploadVerified(store, transport.files, ref, [logs], this.state.signal)
     } catch (error) {
       if (isAbort(error) || isAway(error)) throw error
       logger.log('warn', `the log of ${row.label} could not be stored: ${messageOf(error)}`, {

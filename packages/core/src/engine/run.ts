@@ -26,6 +26,9 @@ import type { Decision, PlanCounts } from './plan.js'
 import { RunState, WRITES } from './run-state.js'
 import type { Selection } from './selection.js'
 
+/** Between two looks at what new results make possible: so many times as long as one takes. */
+const TOUCHED_REST = 10
+
 export class Run {
   private readonly state: RunState
   private readonly launcher: Launcher
@@ -139,6 +142,7 @@ export class Run {
     const due = this.state.reminders.nextMs(this.state.names, now)
     const wakes = [now + settings.timing.pollMs]
     if (due !== undefined) wakes.push(due)
+    if (this.state.touched.size > 0 && this.nextTouchedMs > now) wakes.push(this.nextTouchedMs)
     if (this.state.isAwayNow()) wakes.push(this.state.awayUntilMs)
     const idle =
       this.state.open.size === 0 && this.state.busy.size === 0 && this.state.options.until !== 'forever'
@@ -286,7 +290,26 @@ export class Run {
     return createHash('sha256').update(JSON.stringify(facts)).digest('hex')
   }
 
+  /**
+   * What new results make possible. While results keep coming in it waits for more of them, ten times as long as the last
+   * look took: some archives read a whole project to show one subject, and a look after each result would cost the square
+   * of their number.
+   */
   private async planTouched(): Promise<void> {
+    const { clock } = this.state.deps
+    if (this.state.touched.size === 0) return
+    if (this.state.busy.size > 0 && clock.now() < this.nextTouchedMs) return
+    const startMs = clock.now()
+    try {
+      await this.planAllTouched()
+    } finally {
+      this.nextTouchedMs = clock.now() + (clock.now() - startMs) * TOUCHED_REST
+    }
+  }
+
+  private nextTouchedMs = 0
+
+  private async planAllTouched(): Promise<void> {
     for (const [name, subjects] of this.state.touched) {
       const project = this.state.projects.find(({ id }) => id === name)
       this.state.touched.delete(name)

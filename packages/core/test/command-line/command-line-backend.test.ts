@@ -238,6 +238,16 @@ describe('CommandLineBackend', () => {
       expect(found.has(jobId('2')), 'it ran: somebody must know how it ended').to.equal(false)
     })
 
+    it('says so of a job that another instance submitted, too', async () => {
+      const { backend, say } = scripted({ now: '7 waits x;', past: '' })
+      await backend.cancel(ids('7'))
+      say({ now: '', past: '' })
+      expect((await backend.query(ids('7'))).get(jobId('7'))).to.include({
+        phase: 'finished',
+        outcome: 'cancelled',
+      })
+    })
+
     it('asks again when there is no answer, with longer and longer pauses', async () => {
       let calls = 0
       const { backend, clock } = scripted({ now: () => (++calls < 3 ? AWAY : '1 runs a;\n') })

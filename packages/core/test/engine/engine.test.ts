@@ -562,6 +562,28 @@ describe('engine', () => {
     expect(bench.events.find((event) => event.kind === 'pass')).to.deep.include({ full: false, subjects: 0 })
   })
 
+  it('looks at what new results make possible now and then, not after each: an archive may read all to show one subject', async () => {
+    make({ seed: [seedMany('P', 60)] })
+    const { store, clock } = bench
+    let looks = 0
+    const snapshot = store.snapshot.bind(store)
+    store.snapshot = async (project, options = {}) => {
+      if (options.subjects !== undefined) {
+        looks += 1
+        await clock.sleep(60_000)
+      }
+      return snapshot(project, options)
+    }
+    const upload = store.upload.bind(store)
+    store.upload = async (...call) => {
+      await clock.sleep(100_000)
+      return upload(...call)
+    }
+    expect(await bench.engine().run({})).to.include({ completed: 60, failedTasks: 0 })
+    // 15 times 4 uploads come to an end, over half an hour.
+    expect(looks).to.be.within(1, 5)
+  })
+
   it('a project that is closed to us does not stop the others', async () => {
     make({ seed: [seedMany('P', 1), { ...seedMany('Q', 1), hidden: true }], projects: ['Q', 'P'] })
     const summary = await bench.engine().run({})

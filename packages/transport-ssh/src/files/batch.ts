@@ -154,13 +154,15 @@ class TarBatch implements FileBatch {
           if (error === null || error === undefined) resolve()
           else reject(error)
         })
+        entry.on('error', reject)
         entry.end(data)
       })
       const early = unpacking.end.then((end) => {
         throw endError(end)
       })
       await Promise.race([written, early])
-      this.#sums.push(sumLine(createHash('sha256').update(data).digest('hex'), path))
+      // With a folder: sha256sum takes "-" for its standard input.
+      this.#sums.push(sumLine(createHash('sha256').update(data).digest('hex'), `./${path}`))
     })
     this.#last = added.catch(() => undefined)
     await this.#guarded(`${this.#folder}/${path}`, signal, () => added)
@@ -172,6 +174,8 @@ class TarBatch implements FileBatch {
     const tar = pack({ highWaterMark: BUFFER_BYTES })
     const stop = new AbortController()
     const stdin = new PassThrough({ highWaterMark: BUFFER_BYTES })
+    // Says so when the connection took its reader away. An error that nobody listens to would end the whole process.
+    tar.on('error', (error) => stop.abort(error))
     tar.pipe(stdin)
     const stdout = new Writable({ write: (_chunk, _encoding, done) => done() })
     const end = this.#shell.stream(UNPACK_SCRIPT, [this.#folder, part], {

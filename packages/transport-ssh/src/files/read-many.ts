@@ -1,7 +1,7 @@
 /** Many small files in one exchange: a tar of those that are there. */
 
 import { Readable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { extract } from 'tar-stream'
 import { fileError, systemErrorCode } from '@orbweaver/core'
 import { notPlain, type RemoteContent } from './content.js'
@@ -38,7 +38,7 @@ export async function readManyByTar(
     if (type === 'directory') throw fileError(asFolder(), 'read', path, signal)
     if (type !== 'file') throw notPlain(path)
     if (size > maxBytes) throw tooLong(path, maxBytes)
-    found.set(path, await text(entry))
+    found.set(path, (await buffer(entry)).toString('utf8'))
   }
   return found
 }

@@ -57,17 +57,20 @@ if [ -e "$1" ] && [ ! -d "$1" ]; then echo "$1: Not a directory" >&2; exit 1; fi
 exec find -H "$1" -ignore_readdir_race -mindepth 1 -printf '%y %s %P\0'
 `
 
-/** Argument: folder. Relative paths on standard input, each ended by NUL; their SHA-256 in the same order, one a line. */
+/**
+ * Argument: folder. Relative paths on standard input, each with `./` before it and NUL after it; their SHA-256 in the same
+ * order, one a line. `./`: sha256sum takes `-` for its standard input.
+ */
 export const CHECKSUM_SCRIPT = shellProgram`
 command -v sha256sum >/dev/null 2>&1 || exit 92
 cd -- "$1" || exit 1
 exec xargs -0 -n 500 /bin/sh -c '
 for ow_f in "$@"; do
-  if [ ! -f "./$ow_f" ]; then
-    printf "!%s\0" "$ow_f"
-    if [ -d "./$ow_f" ]; then echo "x: Is a directory" >&2; exit 255; fi
-    if [ -e "./$ow_f" ]; then exit 255; fi
-    ls -dL -- "./$ow_f" >/dev/null
+  if [ ! -f "$ow_f" ]; then
+    printf "!%s\0" "@{ow_f#./}"
+    if [ -d "$ow_f" ]; then echo "x: Is a directory" >&2; exit 255; fi
+    if [ -e "$ow_f" ]; then exit 255; fi
+    ls -dL -- "$ow_f" >/dev/null
     exit 255
   fi
 done

@@ -428,7 +428,7 @@ async function checksumsBelow(
   files: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<ReadonlyMap<string, string>> {
-  const stdin = files.map((file) => `${file}\0`).join('')
+  const stdin = files.map((file) => `./${file}\0`).join('')
   const result = await shell.run(CHECKSUM_SCRIPT, [folder], { signal, stdin, timeoutMs: LONG_MS })
   const sums = new Map<string, string>()
   if (result.exitCode === NO_PROGRAM) {

@@ -66,6 +66,8 @@ export interface XnatFile {
   readonly tags: string
   /** As the server wrote it, decoded. */
   readonly uri: string
+  /** Label of the resource, where the server says it. */
+  readonly resource?: string
 }
 
 export interface UploadFileOptions extends CallOptions {
@@ -321,6 +323,16 @@ export class XnatClient {
     return (await this.table(`${resourcePath(address)}/files`, {}, options)).map(toFile)
   }
 
+  /** Files of several resources of one place. Those that are not there have none. */
+  async filesOfSeveral(
+    node: XnatAddress,
+    resources: readonly string[],
+    options: CallOptions = {},
+  ): Promise<XnatFile[]> {
+    const labels = resources.map((label) => encodeURIComponent(checkNewResource(label))).join(',')
+    return (await this.table(`${resourcesPath(node)}/${labels}/files`, {}, options)).map(toFile)
+  }
+
   /** One file's content as it comes; nothing is checked. @throws NotFoundError */
   async openFile(address: ResourceAddress, path: string, options: CallOptions = {}): Promise<Readable> {
     return await this.open({ method: 'GET', path: filePath(address, path), ...options })
@@ -491,6 +503,7 @@ function toFile(row: XnatRow): XnatFile {
     content: row.file_content ?? '',
     tags: row.file_tags ?? '',
     uri,
+    resource: row.collection ?? '',
   }
 }
 

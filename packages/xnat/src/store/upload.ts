@@ -30,8 +30,12 @@ export interface UploadContext {
   readonly shown: string
   /** The listing, checked to be of this node; empty when there is no such resource. */
   list(options: CallOptions): Promise<readonly XnatFile[]>
+  /** The same, begun after this call; may wait for uploads into other resources. Default: `list`. */
+  listSent?(options: CallOptions): Promise<readonly XnatFile[]>
   /** It was seen a moment ago that there is no such resource. */
   readonly isNew: boolean
+  /** Files that the source does not name stay. Default: the resource becomes what the source is. */
+  readonly keepOthers?: boolean
   /** @throws NotFoundError the node itself is not there, and XNAT would not say so */
   nodeExists(options: CallOptions): Promise<void>
 }
@@ -64,7 +68,7 @@ export async function uploadFiles(
   const plan = await compare(context, source, listed, call)
   const progress = new Progress(options.onProgress)
 
-  if (source.files.length === 0 || plan.clear) {
+  if ((source.files.length === 0 && context.keepOthers !== true) || plan.clear) {
     if (listed.length > 0) await client.deleteResource(address, call)
     if (source.files.length === 0) {
       await client.createResource(address, {}, call)
@@ -79,10 +83,12 @@ export async function uploadFiles(
   const idle = plan.send.length + plan.deleteFirst.length + plan.deleteLast.length === 0 && !plan.clear
   if (idle) return listed.map(toEntry)
   const expected = new Map(source.files.map((entry) => [entry.path, entry]))
+  const mine = (files: readonly XnatFile[]): readonly XnatFile[] =>
+    context.keepOthers === true ? files.filter(({ path }) => expected.has(path)) : files
   const md5 = new Map(plan.send.map((pending) => [pending.entry.path, pending]))
   for (let round = 1; ; round += 1) {
-    const now = await context.list(call)
-    const wrong = differences(expected, md5, now)
+    const now = await (context.listSent ?? context.list)(call)
+    const wrong = differences(expected, md5, mine(now))
     if (wrong.length === 0) return now.map(toEntry)
     if (round >= ROUNDS) throw notStored(context, wrong, now)
     // A catalog that another request changed at the same moment loses entries: what is missing is sent again.
@@ -134,7 +140,8 @@ async function compare(
 ): Promise<UploadPlan> {
   const there = new Map(listed.map((file) => [file.path, file]))
   const wanted = new Set(source.files.map(({ path }) => path))
-  const gone = listed.map(({ path }) => path).filter((path) => !wanted.has(path))
+  const gone =
+    context.keepOthers === true ? [] : listed.map(({ path }) => path).filter((path) => !wanted.has(path))
   // A file that becomes a folder, or the reverse: the folder stays on the server's disk, so all of it begins anew.
   const folders = new Set(source.files.flatMap(({ path }) => foldersOf(path)))
   const clear =

@@ -28,6 +28,7 @@ import { Assessors } from './assessors.js'
 import { diagnoseXnat } from './diagnose.js'
 import { OWN_RESOURCE } from './document.js'
 import { downloadFiles } from './download.js'
+import { SharedListings, type ListSeveral } from './listings.js'
 import { NodeRecords } from './node-records.js'
 import { Places, assessorRef, checkRef, checkResourceRef, isOnSession, missing } from './places.js'
 import { readSnapshot } from './snapshot.js'
@@ -55,6 +56,9 @@ export class XnatDataStore implements DataStore {
   readonly #places: Places
   readonly #assessors: Assessors
   readonly #nodeRecords: NodeRecords
+  /** Looks at what was just sent, which wait for each other, and all other looks, which do not. */
+  readonly #sent = new SharedListings()
+  readonly #looks = new SharedListings()
   readonly #totals = new Map<string, number>()
   #types: Promise<ReadonlySet<string>> | undefined
 
@@ -128,7 +132,7 @@ export class XnatDataStore implements DataStore {
     options.signal?.throwIfAborted()
     checkResourceRef(ref)
     const address = await this.#places.resource(ref, options)
-    const files = await this.#list(ref, address, options)
+    const files = await this.#listShared(this.#looks, ref, address, options)
     if (files.length === 0) await this.#resourceExists(ref, address, options)
     this.#rememberTotal(ref, files)
     return files.map(toEntry)
@@ -162,17 +166,29 @@ export class XnatDataStore implements DataStore {
     const onSession = result !== undefined && isOnSession(result) ? result : undefined
     const isNew = onSession !== undefined && this.#assessors.lacks(onSession, ref.resource)
     if (onSession !== undefined) this.#assessors.touched(onSession, ref.resource)
+    const sent =
+      onSession === undefined
+        ? undefined
+        : this.#sent.sending(onSession, this.#listSeveral(ref.node, address))
     const context: UploadContext = {
       client: this.client,
       shown: formatResourceRef(ref),
       isNew,
       list: (inner) => this.#list(ref, address, inner),
+      listSent: (inner) => {
+        sent?.()
+        return this.#listShared(this.#sent, ref, address, inner)
+      },
       // XNAT says so itself, unless the resource is one of the subject or project above the result.
       nodeExists: async (inner) => {
         if (result !== undefined && onSession === undefined) await this.#nodeRecords.exists(result, inner)
       },
     }
-    return await uploadFiles(context, address, source, options)
+    try {
+      return await uploadFiles(context, address, source, options)
+    } finally {
+      sent?.()
+    }
   }
 
   async diagnose(options: CallOptions = {}): Promise<readonly Diagnosis[]> {
@@ -185,6 +201,43 @@ export class XnatDataStore implements DataStore {
   }
 
   // ---------------------------------------------------------------- what XNAT does not tell apart
+
+  /** Questions about several resources of a result become one request. */
+  async #listShared(
+    listings: SharedListings,
+    ref: ResourceRef,
+    address: ResourceAddress,
+    options: CallOptions,
+  ): Promise<readonly XnatFile[]> {
+    const { node, resource } = ref
+    if (node.assessor === undefined || !isOnSession(node)) return await this.#list(ref, address, options)
+    return await listings.list(node, resource, this.#listSeveral(node, address), options)
+  }
+
+  /** The one request serves all who asked: whoever of them gives up leaves it to the others. */
+  #listSeveral(node: ArchiveRef, { node: at }: ResourceAddress): ListSeveral {
+    return async (labels) => {
+      const single = async (resource: string): Promise<readonly XnatFile[]> =>
+        await this.#list({ node, resource }, { node: at, resource }, {})
+      const [first = ''] = labels
+      if (labels.length === 1) return new Map([[first, await single(first)]])
+      const found = new Map<string, XnatFile[]>()
+      const files = await this.client.filesOfSeveral(at, labels).catch((error: unknown) => {
+        throw error instanceof NotFoundError ? missing(node) : error
+      })
+      if (files.some(({ uri }) => !uri.includes('/out/'))) throw missing(node)
+      for (const file of files) {
+        const { resource = '' } = file
+        const known = found.get(resource)
+        if (known === undefined) found.set(resource, [file])
+        else known.push(file)
+      }
+      // A server that does not take several labels shows none: each is asked for alone before that is believed.
+      const rest = labels.filter((label) => !found.has(label))
+      const alone = await Promise.all(rest.map(async (label) => [label, await single(label)] as const))
+      return new Map<string, readonly XnatFile[]>([...found, ...alone])
+    }
+  }
 
   /** Files of a resource of this very node: below a scan that is not there, XNAT may list those of the session. */
   async #list(

@@ -133,6 +133,36 @@ describe('XNAT as the archive', () => {
     })
   })
 
+  it('shows four resources that were sent at once, and asked for at once, in two requests', async () => {
+    const { node } = await store.createAssessor(ref, init)
+    await store.updateAssessor(ref, { record: { ...init.record, state: 'uploading' } }, node.revision)
+    const before = store.client.requests
+    const labels = ['OUT', 'STATS', 'PDF', 'LOG']
+    const sent = await Promise.all(
+      labels.map((resource) =>
+        store.upload({ node: ref, resource }, source({ [`a/${resource}`]: resource })),
+      ),
+    )
+    expect(store.client.requests - before, 'four uploads and one look').to.equal(5)
+    const listed = await Promise.all(labels.map((resource) => store.listFiles({ node: ref, resource })))
+    expect(store.client.requests - before, 'and a second look').to.equal(6)
+    expect(listed).to.deep.equal(sent)
+    expect(listed.map((files) => files.map(({ path }) => path))).to.deep.equal(
+      labels.map((one) => [`a/${one}`]),
+    )
+  })
+
+  it('sees which of several uploads was answered with 200 and not stored, and sends that again', async () => {
+    await store.createAssessor(ref, init)
+    lab.sandbox.setFaults({ lies: 1 })
+    const files = { 'a.txt': 'a', 'b.txt': 'b' }
+    await Promise.all(['OUT', 'LOG'].map((resource) => store.upload({ node: ref, resource }, source(files))))
+    for (const resource of ['OUT', 'LOG']) {
+      const listed = await store.listFiles({ node: ref, resource })
+      expect(listed.map(({ path }) => path).sort()).to.deep.equal(['a.txt', 'b.txt'])
+    }
+  })
+
   describe('beside DAX', () => {
     it("writes DAX's fields and words", async () => {
       const { node } = await store.createAssessor(ref, init)

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   startFakePbs,
   type FakePbs,
@@ -16,6 +17,8 @@ export type { FakePbs, Flavour } from '../../../../packages/adapter-pbs/dist-tes
 
 export const FLAVOURS: readonly Flavour[] = ['openpbs', 'torque']
 const AT_ONCE = 8
+/** What is waited for and does not come would be waited for for ever. */
+const LONGEST_MS = 280_000
 
 export type AskedSite = Omit<ClusterSiteOptions, 'name' | 'cluster'> & {
   readonly cluster?: Readonly<Record<string, unknown>>
@@ -25,9 +28,9 @@ export type AskedSite = Omit<ClusterSiteOptions, 'name' | 'cluster'> & {
 export interface Scene {
   readonly flavour: Flavour
   readonly fake: FakePbs
-  site(asked: AskedSite): Promise<ClusterSite>
+  readonly site: (asked: AskedSite) => Promise<ClusterSite>
   /** As an operator on the machine of the server would; gives back what it prints, whatever the exit code. */
-  operator(program: string, ...words: readonly string[]): Promise<string>
+  readonly operator: (program: string, ...words: readonly string[]) => Promise<string>
 }
 
 /** @param input - of the program; without it, it has none */
@@ -72,7 +75,10 @@ export function describeScenarios(
       define((name, body, server = {}) => {
         scenarios.push({ title: `${flavour}: ${name}`, flavour, body, server })
       }, flavour)
-    const outcomes = new Map<Scenario, { readonly done: Promise<void>; begin(): Promise<void> }>()
+    const outcomes = new Map<
+      Scenario,
+      { readonly done: Promise<void>; readonly begin: () => Promise<void> }
+    >()
     for (const scenario of scenarios) {
       let settle = { resolve: (): void => undefined, reject: (_problem: unknown): void => undefined }
       const done = new Promise<void>((resolve, reject) => (settle = { resolve, reject }))
@@ -102,8 +108,14 @@ async function play({ title, flavour, body, server }: Scenario): Promise<void> {
     .replace(/-$/, '')
   const fake = await startFakePbs({ flavour, folder: scratchFolder(name), site: server })
   const sites: ClusterSite[] = []
-  try {
-    await body({
+  const tooLong = new AbortController()
+  const limit = pause(LONGEST_MS, undefined, { signal: tooLong.signal, ref: false }).then(() => {
+    throw new Error(`${title}: what it waits for does not come`)
+  })
+  // Aborted when the scenario ends in time.
+  limit.catch(() => undefined)
+  const course = async (): Promise<void> =>
+    body({
       flavour,
       fake,
       site: async ({ cluster, ...asked }) => {
@@ -120,7 +132,10 @@ async function play({ title, flavour, body, server }: Scenario): Promise<void> {
         return stdout + stderr
       },
     })
+  try {
+    await Promise.race([course(), limit])
   } finally {
+    tooLong.abort()
     for (const site of sites) site.end()
     await fake.stop()
   }
