@@ -172,7 +172,12 @@ function judgeExit(exit: ExitRecord, nowMs: number, others: readonly Evidence[])
   if (exit.signal !== undefined) {
     return {
       kind: 'failed',
-      cause: { kind: 'killed', summary: `The program was ended by ${exit.signal}.`, ...common },
+      // A shell tells both by the same number.
+      cause: {
+        kind: 'killed',
+        summary: `The program was ended by ${exit.signal}, or chose exit code ${exit.exitCode} itself.`,
+        ...common,
+      },
     }
   }
   return {
