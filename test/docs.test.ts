@@ -25,7 +25,14 @@ function optionsByCommand(): ReadonlyMap<string, ReadonlySet<string>> {
   const flags = (options: readonly Option[]): string[] =>
     options.flatMap(({ short, long }) => [short, long]).filter((flag) => flag != null)
   const shared = [...flags(command.options), '-h', '--help']
-  return new Map(command.commands.map((each) => [each.name(), new Set([...shared, ...flags(each.options)])]))
+  const all = new Map<string, Set<string>>()
+  const add = (parent: string, each: (typeof command.commands)[number]): void => {
+    const name = `${parent}${each.name()}`
+    all.set(name, new Set([...shared, ...flags(each.options)]))
+    for (const below of each.commands) add(`${name} `, below)
+  }
+  for (const each of command.commands) add('', each)
+  return all
 }
 
 interface Mention {
@@ -63,13 +70,16 @@ describe('documentation', function () {
     const wrong = all.flatMap(({ place, words }) => {
       const [command = ''] = words
       if (command.startsWith('-')) return []
-      const options = known.get(command)
+      // Of a group, `xnat get`, the options are those of the command in it.
+      const [name, options] = [words.slice(0, 3), words.slice(0, 2), [command]]
+        .map((path) => [path.join(' '), known.get(path.join(' '))] as const)
+        .find(([, own]) => own !== undefined) ?? [command, undefined]
       if (options === undefined) return [`${place}: there is no command "${command}"`]
       return words
         .filter((word) => /^--?[a-z]/.test(word))
         .map((word) => word.split('=')[0] ?? word)
         .filter((word) => !options.has(word))
-        .map((word) => `${place}: orbweaver ${command} has no ${word}`)
+        .map((word) => `${place}: orbweaver ${name} has no ${word}`)
     })
     expect(wrong).to.deep.equal([])
     expect(all.length).to.be.greaterThan(30)

@@ -23,7 +23,7 @@ const SCENARIOS: readonly {
   /** After qsub. */
   readonly then?: readonly string[]
 }[] = [
-  { recorded: /^done-ok\//, qsub: [], script: 'true', state: /[FC]/ },
+  { recorded: /^done-ok\/.*done/, qsub: [], script: 'true', state: /[FC]/ },
   { recorded: /^failed-exit-3\/.*done/, qsub: [], script: 'exit 3', state: /[FC]/ },
   { recorded: /^held\/.*user-held/, qsub: ['-h'], script: 'true', state: /H/ },
   {
