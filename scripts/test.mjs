@@ -54,13 +54,14 @@ async function runAll() {
     total.failures.push(...result.failures.map((title) => `${suite.name}: ${title}`))
     total.skipped.push(...result.skipped.map((test) => ({ ...test, suite: suite.name })))
   }
-  if (options.system && !options['in-process'] && suites.length > 1) {
+  const atOnce = options.system ? AT_ONCE : os.availableParallelism()
+  if (atOnce > 1 && !options['in-process'] && suites.length > 1) {
     const waiting = [...suites]
     const work = async () => {
       for (let suite = waiting.shift(); suite !== undefined; suite = waiting.shift())
         add(suite, await runAside(suite))
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    await Promise.all(Array.from({ length: atOnce }, work))
   } else {
     for (const suite of suites) {
       console.log(`\n${suite.name}`)

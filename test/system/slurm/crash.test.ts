@@ -101,8 +101,13 @@ async function scenario(lab: SlurmLab, way: Way): Promise<void> {
     '-o',
     'JobID,State',
   ]
-  const records = (await lab.run(['sacct', ...words])).trim().split('\n')
-  expect(records).to.have.length(way.sessions * way.processors)
+  const wanted = way.sessions * way.processors
+  const ask = async (): Promise<readonly string[]> => (await lab.run(['sacct', ...words])).trim().split('\n')
+  const open = /\|(?:PENDING|RUNNING|COMPLETING)$/
+  // The accounting comes a little after the jobs.
+  let records = await ask()
+  while (records.length < wanted || records.some((record) => open.test(record))) records = await ask()
+  expect(records).to.have.length(wanted)
   for (const record of records) expect(record).to.match(/\|COMPLETED$/)
 }
 
@@ -132,7 +137,8 @@ case " $* " in *' --parsable '*) ;; *) exec ${whereIs('sbatch')} "$@" ;; esac
 caller=$PPID
 exec 9>>'${folder}/lock'
 flock 9
-alive() { [ -e "/proc/$caller" ] && ! grep -q '^State:[[:space:]]*[ZX]' "/proc/$caller/status"; }
+# Of a process that has been killed nothing is told here; and an orphan has another parent.
+alive() { grep -q orbweaver "/proc/$caller/cmdline" 2>/dev/null; }
 alive || exit 1
 answer=$(${whereIs('sbatch')} "$@") || exit
 printf '%s\\n' "$answer" >>'${folder}/accepted'

@@ -163,7 +163,10 @@ describeStage(
     })
 
     stage.scenario('a partition that is down: waits and says so, then completes', async () => {
-      const site = await stage.site('partition-down', { cluster: { partition: 'closed' }, script: 'true' })
+      const site = await stage.site('partition-down', {
+        cluster: { partition: 'closed', sbatchOptions: ['--nodelist=node1'] },
+        script: 'true',
+      })
       const run = site.run()
       await site.reach(run, 'waiting for its partition', ({ state, reason }) =>
         state === 'queued' || state === 'ready' ? /PartitionDown|partition/i.test(reason) : false,
