@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import {
+  BackendUnavailableError,
   PipelineError,
   type BackendCapabilities,
   type BackendHealth,
@@ -116,7 +117,22 @@ export class PbsBackend implements ClusterBackend {
 
   async #choose(): Promise<CommandLineBackend> {
     const { transport, commands } = this.#options
-    return this.#build(await lookAtSite(this.#config, transport, commands?.environment))
+    try {
+      return this.#build(await lookAtSite(this.#config, transport, commands?.environment))
+    } catch (error) {
+      if (error instanceof BackendUnavailableError) await this.#noteSilence()
+      throw error
+    }
+  }
+
+  /** The first look goes past the circuit breaker; one question more through it, and `status` can say that PBS is away. */
+  async #noteSilence(): Promise<void> {
+    try {
+      await this.#unchosen().find(['ow-is-anybody-there'])
+    } catch (error) {
+      // What is away is told by the look itself.
+      if (!(error instanceof PipelineError)) throw error
+    }
   }
 
   /** What can be said before PBS has been asked which one it is: the least that all promise. */
