@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { BackendUnavailableError, InputError, NotFoundError } from '@orbweaver/core'
+import { InMemoryFiles } from '@orbweaver/core/testing'
 import type { ProbeReplies, Reply } from '@orbweaver/core/command-line'
 import { createPbsBackend, type Flavour, type PbsConfig } from '@orbweaver/adapter-pbs'
 import { flavourOf, lookAtSite } from '#src/flavour.js'
@@ -184,6 +185,7 @@ describe('adapter-pbs: which PBS', () => {
         return { ...replyOf(reply), truncated: false, durationMs: 0 }
       },
     },
+    files: new InMemoryFiles(),
   })
   const look = (said: Readonly<Record<string, Partial<Reply>>>, more: Partial<PbsConfig> = {}) =>
     lookAtSite(config(more), transport(said))
@@ -239,7 +241,7 @@ describe('adapter-pbs: which PBS', () => {
       .to.be.instanceOf(BackendUnavailableError)
       .with.property('message', 'there is no program qsub')
     const backend = createPbsBackend({
-      transport: transport({}) as never,
+      transport: transport({}),
       clock: { now: () => 0, sleep: async () => undefined },
       workRoot: '/data',
     })
