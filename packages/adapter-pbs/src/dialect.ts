@@ -4,7 +4,7 @@ import { defineDialect, type Dialect, type DialectCommand } from '@orbweaver/cor
 import { readAction } from './complaints.js'
 import type { Flavour, PbsConfig } from './config.js'
 import type { Site } from './ends.js'
-import { selectStep, tableStep } from './find.js'
+import { listStep, tableStep } from './find.js'
 import { elementOf, isPbsId, questionWords, rangeWords } from './ids.js'
 import { SEPARATOR } from './records.js'
 import { readFindings, readLimits } from './site.js'
@@ -85,7 +85,7 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
     ],
     merge: (earlier) => earlier,
     settleMs: 0,
-    findSteps: [flavour === 'openpbs' ? tableStep(run, site) : selectStep(run)],
+    findSteps: [flavour === 'openpbs' ? tableStep(run, site) : listStep(run)],
     control: (action, ids) => {
       const words = flavour === 'openpbs' ? rangeWords(ids) : ids
       if (action === 'cancel') return run('qdel', ...words)

@@ -12,6 +12,7 @@ import {
 import { brief, failure } from './complaints.js'
 import type { Site } from './ends.js'
 import { partsOf } from './ids.js'
+import { readRecords } from './records.js'
 import { shortName } from './status.js'
 
 type Run = (name: string, ...words: readonly string[]) => DialectCommand
@@ -27,14 +28,16 @@ export const tableStep = (run: Run, site: Site): FindStep => ({
   read: (reply, { names }) => readTable(reply, names, site.server),
 })
 
-/** Torque: its table cuts ids, and qselect tells ids and no names: one name a command. */
-export const selectStep = (run: Run): FindStep => ({
-  name: 'qselect',
+/**
+ * Torque: elements of an array are jobs of their own, named `NAME-INDEX`, so `qselect -N NAME` does not see them; an array
+ * taken for not submitted would run twice. All jobs are read, and of each its name.
+ */
+export const listStep = (run: Run): FindStep => ({
+  name: 'qstat -x -t',
   source: 'queue',
   optional: false,
-  chunk: { count: 1, bytes: 1000 },
-  command: ({ names, user }) => run('qselect', '-u', user, '-N', shortName(names[0] ?? '')),
-  read: (reply, { names }) => readSelected(reply, names[0] ?? ''),
+  command: () => run('qstat', '-x', '-t'),
+  read: (reply, { names }) => readList(reply, names),
 })
 
 /**
@@ -67,12 +70,21 @@ export function readTable(
   return answer(newest(found))
 }
 
-function readSelected(reply: Reply, name: string): Reading<readonly FoundJob[]> {
+export function readList(reply: Reply, names: readonly string[]): Reading<readonly FoundJob[]> {
   const failed = failure(reply)
   if (failed !== undefined) return failed
-  const lines = reply.stdout.split(/\r?\n/).map((line) => line.trim())
-  const ids = lines.filter((line) => (partsOf(line)?.server ?? '') !== '')
-  return answer(newest(ids.map((id) => ({ name, id: jobId(id.replace(/\[\d+\]/, '[]')) }))))
+  const text = reply.stdout.trim()
+  if (text !== '' && !text.endsWith('</Data>'))
+    return { kind: 'unreadable', message: `qstat -x was cut: ${brief(text.slice(-200))}` }
+  const wanted = new Map(names.map((name) => [shortName(name), name]))
+  const found: FoundJob[] = []
+  for (const { id, fields } of readRecords(text)) {
+    const element = /\[\d+\]/.test(id)
+    const job = fields.get('Job_Name') ?? ''
+    const name = wanted.get(element ? job.replace(/-\d+$/, '') : job)
+    if (name !== undefined) found.push({ name, id: jobId(element ? id.replace(/\[\d+\]/, '[]') : id) })
+  }
+  return answer(newest(found))
 }
 
 /** Of several jobs of one name the one with the highest number. */

@@ -3,8 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { BackendHarness } from '@orbweaver/conformance'
-import { claimsAside } from './claims-aside.js'
+import { claimsAside, inArrays, type BackendHarness } from '@orbweaver/conformance'
 import { createFakeLab, type FakeLab } from './fake-lab.js'
 import type { Flavour } from './fake/start.js'
 
@@ -54,7 +53,7 @@ function harness(flavour: Flavour, arrays: boolean, labOf: () => FakeLab): Backe
         const backend = lab.open({ arrays }, folder)
         // What it can do depends on what the server keeps; the first call asks.
         await backend.limits()
-        return backend
+        return arrays ? inArrays(backend, lab.transport.files, folder) : backend
       }
       const backend = await reopen()
       return {

@@ -1,15 +1,15 @@
 /** The kit on a real PBS, with arrays and without: see `live.ts` for the variables that name it. */
 
-import { claimsAside } from './claims-aside.js'
+import { claimsAside } from '@orbweaver/conformance'
 import { liveHarness, livePbsProblem } from './live.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 describe('conformance on a real PBS', function () {
   this.timeout(600_000)
   const problem = livePbsProblem()
   if (problem !== undefined) {
     it('conforms', function () {
-      console.log(`      skipped: ${problem}`)
-      this.skip()
+      skipTest(this, problem)
     })
     return
   }

@@ -11,7 +11,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BackendHarness } from '@orbweaver/conformance'
+import { inArrays, type BackendHarness } from '@orbweaver/conformance'
 import {
   createLocalTransport,
   systemClock,
@@ -111,7 +111,8 @@ export function liveHarness(arrays: boolean): BackendHarness {
           workRoot: folder,
           commands: { retry: { attempts: 2, firstMs: 50 } },
         })
-        return remembering(backend, ids)
+        const remembered = remembering(backend, ids)
+        return arrays ? inArrays(remembered, workspace.files, folder) : remembered
       }
       const reopen = async (): Promise<ClusterBackend> => {
         const backend = open()

@@ -5,6 +5,7 @@ import { readRecords } from '#src/records.js'
 import { readStatuses } from '#src/status.js'
 import { jobId } from '@orbweaver/core'
 import { checkCase, siteOf, type Expectation } from './recordings.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 interface Recording {
   readonly id: string
@@ -56,8 +57,7 @@ describe('adapter-pbs: public recordings of many releases', () => {
   const fixtures = process.env['ORBWEAVER_FIXTURES']
   if (fixtures === undefined || fixtures === '') {
     it('are read from the folder in ORBWEAVER_FIXTURES', function () {
-      console.log('    skipped: ORBWEAVER_FIXTURES is not set')
-      this.skip()
+      skipTest(this, 'ORBWEAVER_FIXTURES is not set')
     })
     return
   }

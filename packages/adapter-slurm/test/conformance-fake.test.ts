@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { clusterBackendSuite } from '@orbweaver/conformance'
+import { clusterBackendSuite, inArrays } from '@orbweaver/conformance'
 import { createFakeLab, type FakeLab } from './fake-lab.js'
 
 for (const arrays of [true, false]) {
@@ -23,7 +23,10 @@ for (const arrays of [true, false]) {
       async create() {
         const folder = join(lab.folder, `claim-${++serial}`)
         mkdirSync(folder)
-        const open = () => lab.open({ arrays }, { workRoot: folder })
+        const open = () => {
+          const made = lab.open({ arrays }, { workRoot: folder })
+          return arrays ? inArrays(made, lab.transport.files, folder) : made
+        }
         const backend = open()
         return {
           backend,

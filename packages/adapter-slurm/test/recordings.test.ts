@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import type { JobStatus } from '@orbweaver/core'
 import { checkCase, statusesOf, errorClassOf, type Expectation, type Recording } from './recordings.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const FIXTURES = join(import.meta.dirname, '../test/fixtures/slurm-22.05.8')
 const fixture = (name: string): unknown => JSON.parse(readFileSync(join(FIXTURES, name), 'utf8'))
@@ -108,8 +109,7 @@ describe('public recordings of many releases', () => {
   const fixtures = process.env['ORBWEAVER_FIXTURES']
   if (fixtures === undefined || fixtures === '') {
     it('are read from the folder in ORBWEAVER_FIXTURES', function () {
-      console.log('    skipped: ORBWEAVER_FIXTURES is not set')
-      this.skip()
+      skipTest(this, 'ORBWEAVER_FIXTURES is not set')
     })
     return
   }

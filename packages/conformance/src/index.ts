@@ -6,6 +6,9 @@
 
 export { shellCommand } from './backend/behaviour.js'
 export { clusterBackendSuite } from './backend/suite.js'
+export { claimsAside } from './claims-aside.js'
+export type { ClaimsAside } from './claims-aside.js'
+export { inArrays } from './in-arrays.js'
 export { listClaims } from './list-claims.js'
 export { dataStoreSuite } from './store/suite.js'
 export { journalSuite } from './journal/suite.js'

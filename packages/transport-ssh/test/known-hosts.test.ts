@@ -11,6 +11,7 @@ import {
   type HostNames,
 } from '#src/keys/known-hosts.js'
 import { temporaryKey } from './support/server.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const HOST: HostNames = { host: 'login.example.edu', port: 22, alias: undefined }
 const FAR: HostNames = { ...HOST, port: 2222 }
@@ -91,7 +92,7 @@ describe('known hosts', () => {
   })
 
   it('reads what ssh-keygen hashes, and prints fingerprints as it does', async function () {
-    if (spawnSync('ssh-keygen', ['-?']).error !== undefined) this.skip()
+    if (spawnSync('ssh-keygen', ['-?']).error !== undefined) skipTest(this, 'there is no ssh-keygen')
     const folder = await mkdtemp(join(tmpdir(), 'orbweaver-keygen-'))
     try {
       const file = join(folder, 'known_hosts')

@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { ConfigError, InputError, NotSupportedError } from '@orbweaver/core'
 import { parseDestination, resolveWay, type ResolvedHost } from '#src/config/resolve.js'
 import { sshConfigSchema, type SshConfigInput } from '#src/config/schema.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 describe('OpenSSH configuration', () => {
   let home = ''
@@ -129,7 +130,7 @@ describe('OpenSSH configuration', () => {
   })
 
   it('resolves as the ssh of this machine does', async function () {
-    if (spawnSync('ssh', ['-V']).error !== undefined) this.skip()
+    if (spawnSync('ssh', ['-V']).error !== undefined) skipTest(this, 'there is no ssh')
     await write(
       [
         'Include config.d/*.conf',

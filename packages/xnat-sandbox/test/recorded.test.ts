@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { bench, type Bench, type Row } from './helpers.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const fixtures = process.env['ORBWEAVER_FIXTURES']
 
@@ -29,8 +30,7 @@ function shape(value: unknown): unknown {
 
 if (fixtures === undefined) {
   it('replies of real servers are read from the folder in ORBWEAVER_FIXTURES', function () {
-    console.log('    skipped: ORBWEAVER_FIXTURES is not set')
-    this.skip()
+    skipTest(this, 'ORBWEAVER_FIXTURES is not set')
   })
 } else {
   describe('beside recorded replies', () => {

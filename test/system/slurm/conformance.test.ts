@@ -1,13 +1,12 @@
 /** The conformance kit on a real Slurm, with job arrays and without. */
 
 import { createSlurmBackend } from '@orbweaver/adapter-slurm'
-import { listClaims, type BackendHarness } from '@orbweaver/conformance'
+import { claimsAside, inArrays, listClaims, type BackendHarness } from '@orbweaver/conformance'
 import {
   createLocalTransport,
   systemClock,
   type ClusterBackend,
   type CommandResult,
-  type JobSpec,
   type Transport,
 } from '@orbweaver/core'
 import fs from 'node:fs'
@@ -19,7 +18,6 @@ import {
   type SlurmLab,
 } from '../../lab/slurm/slurm-lab.js'
 import { skip } from '../../support/skip.js'
-import { claimsAside } from './support/claims-aside.js'
 
 /** Slurm counts in minutes and looks in coarse steps: these take more than a minute each. */
 const SLOW = ['B3.4', 'B10.6']
@@ -125,7 +123,7 @@ describe('conformance on a real Slurm', function () {
             commands: { retry: { attempts: 2, firstMs: 100 } },
           })
           made.push(backend)
-          return arrays ? inArrays(backend, folder) : backend
+          return arrays ? inArrays(backend, transport.files, folder) : backend
         }
         const workspace = path.join(folder, 'workspace')
         fs.mkdirSync(workspace)
@@ -156,35 +154,4 @@ const LOST: CommandResult = {
   exitCode: 1,
   stdout: '',
   stderr: 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n',
-}
-
-/** Every job beside a small one of the same kind, so that each becomes an element of an array. */
-function inArrays(backend: ClusterBackend, folder: string): ClusterBackend {
-  let serial = 0
-  const submit: ClusterBackend['submit'] = async (specs, options) => {
-    const beside = specs.map((spec): JobSpec => {
-      const place = path.join(folder, 'beside', String((serial += 1)))
-      fs.mkdirSync(place, { recursive: true })
-      return {
-        ...spec,
-        name: `beside-${path
-          .basename(folder)
-          .toLowerCase()
-          .replace(/[^a-z0-9]/g, '')}-${Date.now()}-${serial}`,
-        command: ['true'],
-        directory: place,
-        stdoutPath: path.join(place, 'out'),
-        stderrPath: path.join(place, 'err'),
-      }
-    })
-    const all = [...specs, ...beside].map((spec) => ({ groupKey: 'kit', ...spec }))
-    return (await backend.submit(all, options)).slice(0, specs.length)
-  }
-  return new Proxy(backend, {
-    get: (target, key) => {
-      if (key === 'submit') return submit
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    },
-  })
 }

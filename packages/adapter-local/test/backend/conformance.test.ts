@@ -5,13 +5,13 @@ import { BackendUnavailableError, createLocalTransport, type ClusterBackend } fr
 import { findCgroupHome } from '#src/backend/cgroup.js'
 import type { LocalBackend } from '#src/backend/local-backend.js'
 import { Lab } from './lab.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 for (const enforceMemory of ['watch', 'cgroup'] as const) {
   describe(`local backend, memory by ${enforceMemory}`, () => {
     before(function () {
       if (enforceMemory === 'cgroup' && findCgroupHome() === undefined) {
-        console.log('    skipped: no memory cgroup can be made here')
-        this.skip()
+        skipTest(this, 'no memory cgroup can be made here')
       }
     })
 

@@ -24,6 +24,7 @@ import {
   textOf,
   until,
 } from './lab.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const sh = (script: string, ...words: readonly string[]): readonly string[] => [
   '/bin/sh',
@@ -249,8 +250,7 @@ describe('local backend', function () {
     it('comes by memory in a cgroup, which is put away', async function () {
       const home = findCgroupHome()
       if (home === undefined) {
-        console.log('      skipped: no memory cgroup can be made here')
-        this.skip()
+        skipTest(this, 'no memory cgroup can be made here')
       }
       const backend = lab.open({ config: { enforceMemory: 'cgroup' } })
       const spec = lab.spec(sh(`${HOG(60)} & ${HOG(120)}`))
@@ -265,7 +265,8 @@ describe('local backend', function () {
     })
 
     it('does not come by memory that its processes share', async function () {
-      if (!hasProgram('perl') || textOf('/proc/self/smaps_rollup') === '') this.skip()
+      if (!hasProgram('perl')) skipTest(this, 'there is no perl')
+      if (textOf('/proc/self/smaps_rollup') === '') skipTest(this, 'the kernel tells no shared memory')
       const backend = lab.open({ config: { enforceMemory: 'watch' } })
       const family = `perl -e '$x = "a" x (40 * 1048576); for (1..5) { fork or last } open F, ">", $ARGV[0]; close F; sleep 2' "$1"`
       const spec = lab.spec(sh(family, lab.path('shared')))

@@ -17,6 +17,7 @@ import {
   type Content,
   type DicomFields,
 } from './sources.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 describe('dicom import', () => {
   const folders: string[] = []
@@ -319,7 +320,7 @@ describe('dicom import', () => {
   })
 
   it('names folders and files that may not be read', async function () {
-    if (process.platform === 'win32') this.skip()
+    if (process.platform === 'win32') skipTest(this, 'Windows has no such modes')
     const root = await folder({
       'good/a': dicom(),
       'bad/b': dicom({ number: 2 }),

@@ -7,6 +7,7 @@ import { importInto, type ImportSummary } from '#src/import/import-into.js'
 import { FolderStore } from '#src/store/folder-store.js'
 import { addResult } from '../export/archive.js'
 import { dicom, makeFolder, niftiGz, put, removeFolder, type Content } from './sources.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 describe('import into the folder archive', () => {
   const folders: string[] = []
@@ -96,7 +97,7 @@ describe('import into the folder archive', () => {
     const store = await archive()
     // Temporary files on another file system: there a link would be symbolic and lead nowhere afterwards.
     const [here, there] = await Promise.all([stat(store.root), stat('/dev/shm').catch(() => undefined)])
-    if (there === undefined || there.dev === here.dev) this.skip()
+    if (there === undefined || there.dev === here.dev) skipTest(this, '/dev/shm is no file system of its own')
     const { TMPDIR } = process.env
     const root = await folder(bids())
     process.env.TMPDIR = '/dev/shm'

@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path'
 import type { FolderStore, IngestItem } from '@orbweaver/adapter-local'
 import { SCAN, SESSION, collect, contentOf, failure, makeLab, type Lab } from './helpers.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const NIFTI = { node: SCAN, resource: 'NIFTI' }
 const NOTHING = { created: 0, unchanged: 0, changed: 0, files: 0, bytes: 0, linked: 0 }
@@ -171,7 +172,7 @@ describe('folder archive import', () => {
     const [other] = ['/dev/shm'].filter(
       (path) => statSync(path, { throwIfNoEntry: false })?.dev !== statSync(lab.folder).dev,
     )
-    if (other === undefined) return this.skip()
+    if (other === undefined) skipTest(this, '/dev/shm is no file system of its own')
     const original = join(other, `orbweaver-test-${process.pid}`)
     writeFileSync(original, 'far')
     try {

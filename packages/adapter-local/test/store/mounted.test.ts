@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { ASSESSOR, PDF, init, makeLab, memorySource, type Lab } from './helpers.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 const run = promisify(execFile)
 const CHILD = fileURLToPath(new URL('./mounted-child.js', import.meta.url))
@@ -26,7 +27,7 @@ describe('folder archive on a file system that takes nothing', function () {
   this.timeout(30_000)
   let lab: Lab
   before(async function () {
-    if (!(await canMount())) this.skip()
+    if (!(await canMount())) skipTest(this, 'no file system may be mounted here')
   })
   beforeEach(async () => {
     lab = await makeLab()

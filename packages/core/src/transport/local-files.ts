@@ -3,13 +3,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants, type Dirent } from 'node:fs'
 import * as fs from 'node:fs/promises'
-import { dirname, isAbsolute, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Transform, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pLimit from 'p-limit'
 import { InputError, IntegrityError, NotFoundError, systemErrorCode } from '../errors.js'
 import type { ChecksumAlgorithm, FileEntry } from '../domain/archive.js'
 import type { FileTransfer, ListedFile } from '../ports/transport.js'
+import { checkAbsolute, checkContained, onFile } from './file-guards.js'
 import { fileError, printablePath } from './system-errors.js'
 
 /** Default of `read` and of each file of `readMany`. */
@@ -26,12 +27,12 @@ const PART_FILE = /^\.orbweaver-[0-9a-f]{16}\.part$/
 export function createLocalFiles(): FileTransfer {
   return {
     async mkdir(path, { signal } = {}) {
-      await attempt('make the folder', path, signal, () => makeFolder(path))
+      await onFile('make the folder', path, signal, () => makeFolder(path))
     },
 
     async write(path, content, entry, { signal } = {}) {
       try {
-        await attempt('write', path, signal, async () => {
+        await onFile('write', path, signal, async () => {
           await makeFolder(dirname(path))
           await appear(path, 0o600, (part) => writeStream(part, content, entry, path, signal))
         })
@@ -42,7 +43,7 @@ export function createLocalFiles(): FileTransfer {
 
     async put(localPath, path, { signal, mode = 0o600 } = {}) {
       checkAbsolute(localPath)
-      await attempt('write', path, signal, async () => {
+      await onFile('write', path, signal, async () => {
         await makeFolder(dirname(path))
         await appear(path, mode, (part) => copy(localPath, part, signal))
       })
@@ -50,21 +51,21 @@ export function createLocalFiles(): FileTransfer {
 
     async get(path, localPath, { signal } = {}) {
       checkAbsolute(path)
-      await attempt('write', localPath, signal, async () => {
+      await onFile('write', localPath, signal, async () => {
         await makeFolder(dirname(localPath))
         await appear(localPath, 0o600, (part) => copy(path, part, signal))
       })
     },
 
     async open(path, { signal } = {}) {
-      return await attempt('read', path, signal, async () => {
+      return await onFile('read', path, signal, async () => {
         const file = await openRegular(path)
         return file.createReadStream({ highWaterMark: CHUNK_BYTES, ...(signal !== undefined && { signal }) })
       })
     },
 
     async read(path, { signal, maxBytes = MAX_TEXT_BYTES, tail = false } = {}) {
-      return await attempt('read', path, signal, () => readText(path, maxBytes, tail))
+      return await onFile('read', path, signal, () => readText(path, maxBytes, tail))
     },
 
     async readMany(paths, { signal } = {}) {
@@ -73,7 +74,7 @@ export function createLocalFiles(): FileTransfer {
       await Promise.all(
         paths.map((path) =>
           limit(async () => {
-            const text = await attempt('read', path, signal, () =>
+            const text = await onFile('read', path, signal, () =>
               missingAs(undefined, () => readText(path, MAX_TEXT_BYTES, false)),
             )
             if (text !== undefined) found.set(path, text)
@@ -84,7 +85,7 @@ export function createLocalFiles(): FileTransfer {
     },
 
     async writeAtomic(path, text, { signal, mode = 0o600 } = {}) {
-      await attempt('write', path, signal, () =>
+      await onFile('write', path, signal, () =>
         appear(path, mode, async (part) => {
           await fs.writeFile(part, text, { flag: 'wx', mode: 0o600 })
         }),
@@ -93,11 +94,11 @@ export function createLocalFiles(): FileTransfer {
 
     async rename(from, to, { signal } = {}) {
       checkAbsolute(to)
-      await attempt(`rename to ${printablePath(to)}`, from, signal, () => fs.rename(from, to))
+      await onFile(`rename to ${printablePath(to)}`, from, signal, () => fs.rename(from, to))
     },
 
     async list(path, { signal } = {}) {
-      const entries = await attempt('list', path, signal, () => listBelow(path, signal))
+      const entries = await onFile('list', path, signal, () => listBelow(path, signal))
       return entries.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
     },
 
@@ -110,7 +111,7 @@ export function createLocalFiles(): FileTransfer {
             const whole = contained(path, file)
             return [
               file,
-              await attempt('read', whole, signal, () => hashFile(whole, 'sha256', signal)),
+              await onFile('read', whole, signal, () => hashFile(whole, 'sha256', signal)),
             ] as const
           }),
         ),
@@ -119,7 +120,7 @@ export function createLocalFiles(): FileTransfer {
     },
 
     async exists(path, { signal } = {}) {
-      return await attempt('look for', path, signal, () =>
+      return await onFile('look for', path, signal, () =>
         missingAs(false, async () => {
           await fs.stat(path)
           return true
@@ -131,11 +132,11 @@ export function createLocalFiles(): FileTransfer {
       checkAbsolute(path)
       const plain = path.replace(/\/+$/, '')
       if (plain === '') throw new InputError('The root of the file system cannot be removed.')
-      await attempt('remove', plain, signal, () => removeTree(Buffer.from(plain), signal))
+      await onFile('remove', plain, signal, () => removeTree(Buffer.from(plain), signal))
     },
 
     async freeSpace(path, { signal } = {}) {
-      return await attempt('ask for the free space of', path, signal, async () => {
+      return await onFile('ask for the free space of', path, signal, async () => {
         const { bavail, bsize } = await fs.statfs(path)
         return bavail * bsize
       })
@@ -195,31 +196,8 @@ export function verifying(entry: FileEntry, path: string): Transform {
 
 // ---------------------------------------------------------------- pieces
 
-async function attempt<T>(
-  doing: string,
-  path: string,
-  signal: AbortSignal | undefined,
-  action: () => Promise<T>,
-): Promise<T> {
-  checkAbsolute(path)
-  signal?.throwIfAborted()
-  try {
-    return await action()
-  } catch (error) {
-    throw fileError(error, doing, path, signal)
-  }
-}
-
-function checkAbsolute(path: string): void {
-  if (!isAbsolute(path)) throw new TypeError(`${printablePath(path)} is not an absolute path`)
-}
-
 function contained(folder: string, file: string): string {
-  if (isAbsolute(file) || file.split('/').some((part) => part === '..' || part === '')) {
-    throw new InputError(`File path ${printablePath(file)} does not stay inside its folder.`, {
-      details: { folder, file },
-    })
-  }
+  checkContained(folder, file)
   return join(folder, file)
 }
 

@@ -29,9 +29,9 @@ import {
   fileError,
   hashFile,
 } from '@orbweaver/core'
+import { asNobody } from '../support/as-nobody.js'
 
 const { files, runner } = createLocalTransport({ killGraceMs: 100 })
-const AS_ROOT = process.getuid?.() === 0
 
 async function failure(promise: Promise<unknown>): Promise<Error> {
   const error: unknown = await promise.then(
@@ -72,12 +72,15 @@ describe('local transport', () => {
       expect(await failure(runner.run({ argv: [at('program')] }))).to.be.instanceOf(AccessDeniedError)
     })
 
-    it('does not take a folder of the PATH that may not be entered for a program', async function () {
-      if (AS_ROOT) this.skip()
+    it('does not take a folder of the PATH that may not be entered for a program', async () => {
       await mkdir(at('closed'), { mode: 0o000 })
       const own = createLocalTransport({ path: `${at('closed')}:/usr/bin:/bin` }).runner
-      expect(await failure(own.run({ argv: ['orbweaver-no-such-program'] }))).to.be.instanceOf(NotFoundError)
-      expect((await own.run({ argv: ['true'] })).exitCode).to.equal(0)
+      await asNobody([folder, at('closed')], async () => {
+        expect(await failure(own.run({ argv: ['orbweaver-no-such-program'] }))).to.be.instanceOf(
+          NotFoundError,
+        )
+        expect((await own.run({ argv: ['true'] })).exitCode).to.equal(0)
+      })
     })
 
     it('says that arguments are too long for the system', async () => {
@@ -177,13 +180,14 @@ describe('local transport', () => {
       expect(await readdir(folder)).to.deep.equal(['taken'])
     })
 
-    it('says that a folder may not be written to', async function () {
-      if (AS_ROOT) this.skip()
+    it('says that a folder may not be written to', async () => {
       await mkdir(at('closed'), { mode: 0o500 })
-      const error = await failure(files.writeAtomic(at('closed', 'a.txt'), 'x'))
-      expect(error).to.be.instanceOf(AccessDeniedError)
-      expect(error.message).to.include(at('closed', 'a.txt'))
-      expect(await failure(files.mkdir(at('closed', 'sub')))).to.be.instanceOf(AccessDeniedError)
+      await asNobody([folder, at('closed')], async () => {
+        const error = await failure(files.writeAtomic(at('closed', 'a.txt'), 'x'))
+        expect(error).to.be.instanceOf(AccessDeniedError)
+        expect(error.message).to.include(at('closed', 'a.txt'))
+        expect(await failure(files.mkdir(at('closed', 'sub')))).to.be.instanceOf(AccessDeniedError)
+      })
     })
 
     it('reads files whose size the system does not tell', async () => {

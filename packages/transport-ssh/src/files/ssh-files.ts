@@ -3,12 +3,15 @@
 import { createHash, randomBytes, type Hash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname, isAbsolute } from 'node:path'
+import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import {
   InputError,
+  checkAbsolute,
+  checkContained,
   IntegrityError,
   fileError,
+  onFile,
   printablePath,
   systemErrorCode,
   verifying,
@@ -60,12 +63,12 @@ export function createSshFiles(shell: RemoteShell, options: SshFilesOptions): Fi
 
   return {
     async mkdir(path, { signal } = {}) {
-      await attempt('make the folder', path, signal, () => makeFolder(shell, path, signal))
+      await onFile('make the folder', path, signal, () => makeFolder(shell, path, signal))
     },
 
     async write(path, source, entry, { signal } = {}) {
       try {
-        await attempt('write', path, signal, () => store.stream(path, source, entry, signal))
+        await onFile('write', path, signal, () => store.stream(path, source, entry, signal))
       } finally {
         source.destroy()
       }
@@ -73,20 +76,20 @@ export function createSshFiles(shell: RemoteShell, options: SshFilesOptions): Fi
 
     async put(localPath, path, { signal, mode = 0o600 } = {}) {
       checkAbsolute(localPath)
-      await attempt('write', path, signal, () => store.local(localPath, path, mode, signal))
+      await onFile('write', path, signal, () => store.local(localPath, path, mode, signal))
     },
 
     async get(path, localPath, { signal } = {}) {
       checkAbsolute(localPath)
-      await attempt('read', path, signal, () => fetchFile(shell, content, path, localPath, signal))
+      await onFile('read', path, signal, () => fetchFile(shell, content, path, localPath, signal))
     },
 
     async open(path, { signal } = {}) {
-      return await attempt('read', path, signal, () => content.open(path, signal))
+      return await onFile('read', path, signal, () => content.open(path, signal))
     },
 
     async read(path, { signal, maxBytes = MAX_TEXT_BYTES, tail = false } = {}) {
-      return await attempt('read', path, signal, async () => {
+      return await onFile('read', path, signal, async () => {
         // One byte more than allowed tells "exactly full" from "too much".
         const words = [path, String(maxBytes + 1), tail ? 'tail' : 'head']
         const result = await shell.run(TEXT_SCRIPT, words, { signal, maxOutputBytes: maxBytes + 1 })
@@ -110,18 +113,18 @@ export function createSshFiles(shell: RemoteShell, options: SshFilesOptions): Fi
     },
 
     async writeAtomic(path, text, { signal, mode = 0o600 } = {}) {
-      await attempt('write', path, signal, () => store.buffer(path, Buffer.from(text), mode, false, signal))
+      await onFile('write', path, signal, () => store.buffer(path, Buffer.from(text), mode, false, signal))
     },
 
     async rename(from, to, { signal } = {}) {
       checkAbsolute(to)
-      await attempt(`rename to ${printablePath(to)}`, from, signal, async () => {
+      await onFile(`rename to ${printablePath(to)}`, from, signal, async () => {
         good(await shell.program(['mv', '-fT', '--', from, to], { signal, once: true }))
       })
     },
 
     async list(path, { signal } = {}) {
-      const entries = await attempt('list', path, signal, () => listBelow(shell, content, path, signal))
+      const entries = await onFile('list', path, signal, () => listBelow(shell, content, path, signal))
       return entries.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
     },
 
@@ -134,7 +137,7 @@ export function createSshFiles(shell: RemoteShell, options: SshFilesOptions): Fi
     },
 
     async exists(path, { signal } = {}) {
-      return await attempt('look for', path, signal, async () => {
+      return await onFile('look for', path, signal, async () => {
         const result = await shell.run(EXISTS_SCRIPT, [path], { signal })
         return result.exitCode === 0 || !isMissing(result)
       })
@@ -144,14 +147,14 @@ export function createSshFiles(shell: RemoteShell, options: SshFilesOptions): Fi
       checkAbsolute(path)
       const plain = path.replace(/\/+$/, '')
       if (plain === '') throw new InputError('The root of the file system cannot be removed.')
-      await attempt('remove', plain, signal, async () => {
+      await onFile('remove', plain, signal, async () => {
         const result = await shell.run(REMOVE_SCRIPT, [plain], { signal, timeoutMs: LONG_MS })
         if (result.exitCode !== 0 && !isMissing(result)) throw endError(result)
       })
     },
 
     async freeSpace(path, { signal } = {}) {
-      return await attempt('ask for the free space of', path, signal, async () => {
+      return await onFile('ask for the free space of', path, signal, async () => {
         const [blocks, size] = good(await shell.run(SPACE_SCRIPT, [path], { signal }))
           .stdout.toString('latin1')
           .trim()
@@ -434,7 +437,7 @@ async function checksumsBelow(
   if (result.exitCode === NO_PROGRAM) {
     for (const file of files) {
       const path = `${folder}/${file}`
-      await attempt('read', path, signal, async () => {
+      await onFile('read', path, signal, async () => {
         const hash = createHash('sha256')
         for await (const piece of await content.open(path, signal)) hash.update(piece as Buffer)
         sums.set(file, hash.digest('hex'))
@@ -470,33 +473,6 @@ function checksumError(result: ScriptResult): RemoteSystemError {
 }
 
 // ---------------------------------------------------------------- pieces
-
-async function attempt<T>(
-  doing: string,
-  path: string,
-  signal: AbortSignal | undefined,
-  action: () => Promise<T>,
-): Promise<T> {
-  checkAbsolute(path)
-  signal?.throwIfAborted()
-  try {
-    return await action()
-  } catch (error) {
-    throw fileError(error, doing, path, signal)
-  }
-}
-
-function checkAbsolute(path: string): void {
-  if (!isAbsolute(path)) throw new TypeError(`${printablePath(path)} is not an absolute path`)
-}
-
-function checkContained(folder: string, file: string): void {
-  if (isAbsolute(file) || file.split('/').some((part) => part === '..' || part === '')) {
-    throw new InputError(`File path ${printablePath(file)} does not stay inside its folder.`, {
-      details: { folder, file },
-    })
-  }
-}
 
 async function makeFolder(shell: RemoteShell, path: string, signal: AbortSignal | undefined): Promise<void> {
   const result = await shell.program(['mkdir', '-p', '--', path], { signal })

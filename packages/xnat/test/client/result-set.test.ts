@@ -5,6 +5,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { StoreProtocolError, StoreUnavailableError } from '@orbweaver/core'
 import { readResultSet, readTable, type XnatRow } from '#src/client/result-set.js'
+import { skipTest } from '@orbweaver/core/testing'
 
 async function read(text: string, cut: number): Promise<XnatRow[]> {
   const bytes = Buffer.from(text)
@@ -76,7 +77,7 @@ describe('tables of XNAT', () => {
 
   it('of real servers are read', async function () {
     const folder = process.env.ORBWEAVER_FIXTURES
-    if (folder === undefined) this.skip()
+    if (folder === undefined) skipTest(this, 'ORBWEAVER_FIXTURES is not set')
     const files = {
       'projects.json': 'id',
       'subjects-TEST_Viewer.json': 'label',

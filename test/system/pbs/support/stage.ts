@@ -94,7 +94,9 @@ export function describeScenarios(
       for (let lane = 0; lane < AT_ONCE; lane += 1) void next()
     })
     for (const [{ title: name }, { done }] of outcomes) it(name, () => done)
-    after(() => {
+    after(async () => {
+      // Those that were not asked for (--grep) go on all the same.
+      await Promise.allSettled([...outcomes.values()].map(({ done }) => done))
       removeFolders()
     })
   })

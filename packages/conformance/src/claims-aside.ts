@@ -1,10 +1,13 @@
 /** Claims of the kit that run aside, one after the other, while mocha goes on; mocha reports them when it comes to them. */
 
-import { clusterBackendSuite, type BackendHarness, type SuiteOptions } from '@orbweaver/conformance'
 import type { Context } from 'mocha'
+import { clusterBackendSuite } from './backend/suite.js'
+import type { SuiteOptions } from './claims.js'
+import type { BackendHarness } from './harness.js'
 
 type Result = { readonly error?: unknown; readonly notClaimed?: string }
 
+/** What {@link claimsAside} gives. */
 export interface ClaimsAside {
   /** Begin with the first claim. */
   start(): void
@@ -14,6 +17,10 @@ export interface ClaimsAside {
 
 class NotClaimed extends Error {}
 
+/**
+ * The suite of a backend, run aside: claims wait for a scheduler most of the time, so several harnesses, or parts of one
+ * (`only`), may go on at once. Each claim of one call runs after the one before it.
+ */
 export function claimsAside(harness: BackendHarness, options: SuiteOptions): ClaimsAside {
   const claims: {
     title: string
@@ -62,7 +69,7 @@ export function claimsAside(harness: BackendHarness, options: SuiteOptions): Cla
           const { error, notClaimed } = await result
           if (error !== undefined) throw asError(error)
           if (notClaimed === undefined) return
-          console.log(`      not claimed: ${notClaimed}`)
+          if (this.test !== undefined) this.test.title += ` [not claimed: ${notClaimed}]`
           this.skip()
         })
       }
