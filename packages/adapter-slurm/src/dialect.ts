@@ -10,7 +10,7 @@ import {
 import { failureOf, plain, readComplaint } from './complaints.js'
 import type { SlurmConfig } from './config.js'
 import { readDoctor } from './doctor.js'
-import { elementId, foldIds, isJobId } from './ids.js'
+import { elementId, foldIds, indexOf, isJobId } from './ids.js'
 import { ASSOCIATION_FORMAT, NODE_FORMAT, QOS_FORMAT, readLimits } from './limits.js'
 import { merge } from './merge.js'
 import {
@@ -77,6 +77,7 @@ export function slurmDialect(config: SlurmConfig): Dialect {
 
     isId: isJobId,
     elementId,
+    indexOf,
     group: (specs, context) => group(specs, context, config, program),
     readSubmit,
     refusal: (spec, limits) => refusal(spec, limits, config),

@@ -15,6 +15,10 @@ export function isJobId(id: string): boolean {
 }
 
 export const elementId = (array: JobId, index: number): JobId => jobId(`${array}_${index}`)
+export const indexOf = (id: JobId): number | undefined => {
+  const index = /_(\d+)$/.exec(id)?.[1]
+  return index === undefined ? undefined : Number(index)
+}
 /** The array of an element; of another job, itself. */
 export const arrayOf = (id: string): JobId => jobId(id.replace(/_.*$/, ''))
 

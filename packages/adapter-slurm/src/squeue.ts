@@ -125,7 +125,7 @@ export function queueStatus(row: QueueRow, id: JobId, nowMs: number): JobStatus 
     ...(spoken.exit !== undefined && spoken.exit),
     restarts: count(row.restarts),
     evidence: [evidence],
-    ...(row.name !== undefined && row.name !== '' && !id.includes('_') && { name: row.name }),
+    ...(row.name !== undefined && row.name !== '' && { name: row.name }),
     ...(row.queue !== undefined && row.queue !== '' && { queue: row.queue }),
     ...(nodes.length > 0 && { nodes }),
     ...(submittedAtMs !== undefined && { submittedAtMs }),

@@ -59,6 +59,12 @@ export class ArrayBook {
     return places
   }
 
+  /** Names of the members of an array, in order; undefined: nobody wrote them down. */
+  async membersOf(array: string, options?: CallOptions): Promise<readonly string[] | undefined> {
+    if (!this.#known.has(array)) await this.#readAll(options)
+    return this.#known.get(array)
+  }
+
   /** Forget arrays made before this time: their names, and what lies beside them under the array's name. */
   async prune(beforeMs: number, options?: CallOptions): Promise<number> {
     const listed = await this.#files.list(this.#folder, options)

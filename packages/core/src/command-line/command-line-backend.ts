@@ -371,6 +371,7 @@ export class CommandLineBackend implements ClusterBackend {
       }
     }
     const nowMs = this.#options.clock.now()
+    await this.#nameElements(known, options)
     for (const id of asked) {
       const status = known.get(id)
       if (status !== undefined) this.#seen(id, status)
@@ -380,6 +381,19 @@ export class CommandLineBackend implements ClusterBackend {
       }
     }
     return known
+  }
+
+  /** A scheduler knows an element under the name of its array: which job that is stands in the book. */
+  async #nameElements(statuses: Map<JobId, JobStatus>, options: CallOptions): Promise<void> {
+    const arrays = new Map<string, readonly string[] | undefined>()
+    for (const [id, status] of statuses) {
+      const index = this.#dialect.indexOf?.(id)
+      if (index === undefined || status.name === undefined) continue
+      const { name: array, ...nameless } = status
+      if (!arrays.has(array)) arrays.set(array, await this.#book.membersOf(array, options))
+      const name = arrays.get(array)?.[index]
+      statuses.set(id, name === undefined ? nameless : { ...nameless, name })
+    }
   }
 
   /** @returns undefined when the site does not have this service */

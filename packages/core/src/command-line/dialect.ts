@@ -206,6 +206,8 @@ export interface Dialect {
   readSubmit(reply: Reply, submission: Submission): SubmitReading
   /** Id of one element of an array. */
   elementId(array: JobId, index: number): JobId
+  /** Which element of its array this is; undefined: none. Where it is there, `name` of an element's status is the array's. */
+  indexOf?(id: JobId): number | undefined
   /** Why the site will never run this, by limits that the scheduler itself checks late or not at all. */
   refusal?(
     spec: JobSpec,

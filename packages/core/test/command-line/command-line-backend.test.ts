@@ -165,6 +165,22 @@ describe('CommandLineBackend', () => {
       ])
     })
 
+    it('gives elements of arrays their own names, not that of the array', async () => {
+      const { backend, say, runs } = scripted({ put: 'id 20' })
+      const [first] = await backend.submit(specs(2))
+      expect(first).to.deep.equal({ kind: 'accepted', id: '20.0' })
+      const array = runs('put')[0]?.[0] ?? ''
+      say({ now: `20.0 runs ${array};\n20.1 waits ${array};\n30.1 runs many-stranger;\n7 runs single;` })
+      const seen = await backend.query(ids('20.0', '20.1', '30.1', '7'))
+      expect([...seen].map(([id, { name }]) => [id, name])).to.have.deep.members([
+        ['20.0', 'job-0'],
+        ['20.1', 'job-1'],
+        // Nobody wrote down who is in it: it says nothing.
+        ['30.1', undefined],
+        ['7', 'single'],
+      ])
+    })
+
     it('cuts long lists of ids into several commands', async () => {
       const { backend, runs } = scripted({})
       await backend.query(ids('1', '2', '3', '4', '5', '6', '7'))

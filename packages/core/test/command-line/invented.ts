@@ -94,6 +94,7 @@ export const invented: Dialect = defineDialect({
   environment: { INVENTED: 'yes' },
   isId: (id) => /^\d+(\.\d+)?$/.test(id),
   elementId: (array, index) => jobId(`${array}.${index}`),
+  indexOf: (id) => (/\.(\d+)$/.test(id) ? Number(id.replace(/^.*\./, '')) : undefined),
   group: (specs, { arraySize, token, stateFolder }) => {
     const submissions = []
     for (let at = 0; at < specs.length; at += arraySize) {

@@ -325,6 +325,26 @@ describe('engine', () => {
     make()
   })
 
+  it('does not take another job for its own that was given the same id', async () => {
+    make({ seed: [seedMany('P', 1)], script: () => ({ runsForMs: 60_000 }) })
+    const query = bench.backend.query.bind(bench.backend)
+    const [stranger, mine] = ['ow-00000000000000ff-1', /^ow-[0-9a-f]{16}-1$/]
+    let asked = 0
+    bench.backend.query = async (ids, options) =>
+      new Map(
+        [...(await query(ids, options))].map(([id, status]) => {
+          expect(status.name).to.match(mine)
+          // The scheduler lost its state for a while, and somebody else's job has the number now.
+          if (++asked > 3) return [id, status]
+          return [id, { ...status, name: stranger, phase: 'finished', outcome: 'failed', exitCode: 3 }]
+        }),
+      )
+    const summary = await bench.engine().run({}, {})
+    expect(asked).to.be.greaterThan(3)
+    expect(summary).to.include({ completed: 1, failedAttempts: 0 })
+    expect(bench.executions()).to.deep.equal([1])
+  })
+
   it('believes the record of a job that the scheduler says is running for ever', async () => {
     make({ seed: [seedMany('P', 1)], script: () => ({ runsForMs: 60_000 }) })
     const query = bench.backend.query.bind(bench.backend)
