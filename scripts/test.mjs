@@ -244,5 +244,5 @@ function reasonOf(test) {
 }
 
 function firstLine(error) {
-  return String(error?.message ?? error).split('\n')[0]
+  return String(error?.message ?? error).split('\n').find((line) => line.trim() !== '') ?? ''
 }

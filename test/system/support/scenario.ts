@@ -10,7 +10,7 @@ export const untilFile = (name: string): string => `while [ ! -e "$SITE/${name}"
 
 export async function ended(run: { readonly ended: Promise<CliResult> }, code: number): Promise<CliResult> {
   const result = await run.ended
-  expect(result.code, `${result.stdout}\n${result.stderr}`).to.equal(code)
+  expect(result.code, `${result.stderr}\n${result.stdout}`).to.equal(code)
   return result
 }
 
