@@ -244,5 +244,9 @@ function reasonOf(test) {
 }
 
 function firstLine(error) {
-  return String(error?.message ?? error).split('\n').find((line) => line.trim() !== '') ?? ''
+  return (
+    String(error?.message ?? error)
+      .split('\n')
+      .find((line) => line.trim() !== '') ?? ''
+  )
 }
