@@ -427,6 +427,29 @@ describe('CommandLineBackend', () => {
       }
     })
 
+    it('tells other processes of a service that is away, while it is', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'ow-health-'))
+      try {
+        const options = { retry: { attempts: 1 }, healthFile: join(folder, 'health.json') }
+        const runs = scripted({ now: '1 runs a;\n', past: AWAY }, options)
+        const looks = scripted({}, options)
+        const seen = async (): Promise<readonly string[]> => {
+          await runs.backend.query(ids('1', '2'))
+          return looks.backend.health().notes
+        }
+        expect((await seen()).join()).to.match(/^past does not answer: /)
+        // What a process said that was ended long ago is not believed; one that lives says it again.
+        await looks.clock.advance(1_000_000)
+        expect(looks.backend.health().notes).to.deep.equal([])
+        await runs.clock.advance(1_000_000)
+        expect(await seen()).to.have.length(1)
+        runs.say({ past: '' })
+        expect(await seen()).to.deep.equal([])
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    })
+
     it('is told by diagnose', async () => {
       const { backend } = scripted(
         { now: AWAY, size: AWAY },
