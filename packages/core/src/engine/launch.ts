@@ -28,6 +28,7 @@ import { stage, type Staged, type StageTask } from './stage.js'
 const SUBMIT_BATCH = 500
 /** Wait after "not now" from the scheduler. */
 const LATER_MS = 60_000
+const UNDER_WAY: ReadonlySet<TaskState> = new Set<TaskState>(['queued', 'running', 'uploading'])
 
 interface Waiting {
   readonly row: AttemptRow
@@ -336,11 +337,18 @@ export class Launcher {
 
   /** The archive says that an attempt is under way, and the journal does not know it (it was deleted). */
   async adopt(project: string, decision: Decision): Promise<void> {
-    const { store, backend, settings, logger, clock } = this.state.deps
+    const { store, backend, settings, logger, clock, journal } = this.state.deps
     const { task } = decision
     if (task === undefined || this.state.busy.has(task.label)) return
+    const askedMs = clock.now()
     const { record } = await store.readAssessor(task.ref, withSignal(this.state.signal))
     if (record === undefined || record.job === undefined) return
+    // A snapshot is read over some time: what it shows under way may have ended since, by our own doing, and its workspace
+    // is gone. Taken up once more it would seem to have written nothing.
+    if (!UNDER_WAY.has(record.state) || this.state.open.has(task.label) || this.state.busy.has(task.label))
+      return
+    const known = journal.getAttempt(task.label, record.attempt)
+    if (known?.stage === 'closed' && (known.closedAtMs ?? 0) >= askedMs) return
     const { job } = record
     if (
       job.backend !== backend.name ||

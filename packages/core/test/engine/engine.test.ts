@@ -488,6 +488,57 @@ describe('engine', () => {
     expect(bench.executions()).to.deep.equal([1, 1, 1])
   })
 
+  /** As an archive that takes its time: its tree shows every result still on its way. */
+  function showStale(): void {
+    const { store } = bench
+    const snapshot = store.snapshot.bind(store)
+    store.snapshot = async (project, options) => {
+      const { subjects, ...rest } = await snapshot(project, options)
+      return {
+        ...rest,
+        subjects: (async function* () {
+          for await (const subject of subjects) {
+            yield {
+              ...subject,
+              sessions: subject.sessions.map((session) => ({
+                ...session,
+                assessors: session.assessors.map((node) => ({ ...node, state: 'uploading' as const })),
+              })),
+            }
+          }
+        })(),
+      }
+    }
+  }
+
+  it('does not take up again what was completed since the archive was looked at', async () => {
+    make()
+    await bench.engine().run({})
+    showStale()
+    const summary = await bench.engine().run({}, { full: true })
+    expect(summary).to.include({ submitted: 0, completed: 0, failedTasks: 0, open: 0 })
+    for await (const task of bench.engine().tasks({}))
+      expect((await bench.engine().record(task.ref))?.state).to.equal('complete')
+  })
+
+  it('does not take up again what was completed while its record was read', async () => {
+    make()
+    await bench.engine().run({})
+    showStale()
+    const { store, journal, clock } = bench
+    const readAssessor = store.readAssessor.bind(store)
+    store.readAssessor = async (ref, options) => {
+      const { record, ...detail } = await readAssessor(ref, options)
+      const row = journal.getAttempt(ref.assessor ?? '', 1)
+      if (row !== undefined) journal.putAttempt({ ...row, closedAtMs: clock.now() })
+      return { ...detail, ...(record !== undefined && { record: { ...record, state: 'uploading' } }) }
+    }
+    expect(await bench.engine().run({}, { full: true })).to.include({ failedTasks: 0, open: 0 })
+    store.readAssessor = readAssessor
+    for await (const task of bench.engine().tasks({}))
+      expect((await bench.engine().record(task.ref))?.state).to.equal('complete')
+  })
+
   it('leaves jobs of another work root alone', async () => {
     make({ script: () => ({ runsForMs: 60_000 }) })
     await bench.engine().run({}, { until: 'once' })
