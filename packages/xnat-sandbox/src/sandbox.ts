@@ -38,8 +38,10 @@ export interface SandboxOptions {
   readonly host?: string
   /** Beside `admin`, who is always there. */
   readonly users?: readonly SandboxUser[]
-  /** Whether the processing types `proc:genProcData` and `proc:subjGenProcData` are installed. Default: yes. */
+  /** Whether the processing type `proc:genProcData` is installed. Default: yes. */
   readonly genProcData?: boolean
+  /** Whether `proc:subjGenProcData`, for results on subjects, is installed. Default: as `genProcData`. */
+  readonly subjGenProcData?: boolean
   readonly faults?: Faults
   /** PEM texts: then the sandbox speaks HTTPS. */
   readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer }
@@ -108,7 +110,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     await heal(archive, blobs)
     saveUsers(archive, options.users ?? [])
     await archive.flush()
-    const types = new TypeRegistry(options.genProcData ?? true)
+    const types = new TypeRegistry(options.genProcData ?? true, options.subjGenProcData)
     const sessions = new Sessions(archive, {
       timeoutMs: options.sessionTimeoutMs ?? 15 * 60_000,
       maxPerUser: options.maxSessions ?? 1000,

@@ -119,16 +119,20 @@ export function schemaReply(site: Site, name: string): Reply {
 }
 
 function plugins({ types }: Site): Readonly<Record<string, unknown>> {
-  if (!types.processing) return {}
+  const models = types.all.filter(({ plugin }) => plugin)
+  if (models.length === 0) return {}
   return {
     genProcDataXnatPlugin: {
       id: 'genProcDataXnatPlugin',
       name: 'XNAT plugin for processing results',
       version: '1.4.2',
       beanName: 'genProcDataXnatPlugin',
-      dataModels: types.all
-        .filter(({ plugin }) => plugin)
-        .map(({ name, singular, plural }) => ({ type: name, secured: true, singular, plural })),
+      dataModels: models.map(({ name, singular, plural }) => ({
+        type: name,
+        secured: true,
+        singular,
+        plural,
+      })),
     },
   }
 }

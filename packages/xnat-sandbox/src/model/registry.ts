@@ -32,10 +32,17 @@ export class TypeRegistry {
   readonly #leaves = new Map<string, ReadonlyMap<string, ElementSpec>>()
   readonly #declaredBy = new Map<ElementSpec, DataType>()
 
-  /** @param processing - whether the processing plugin is installed */
-  constructor(readonly processing: boolean) {
+  /**
+   * @param processing - whether the plugin for processing results on sessions is installed
+   * @param subjectProcessing - and the one for those on subjects
+   */
+  constructor(
+    readonly processing: boolean,
+    readonly subjectProcessing = processing,
+  ) {
+    const isThere = { processing, 'subject-processing': subjectProcessing }
     for (const declaration of TYPE_DECLARATIONS) {
-      if (declaration.plugin === undefined || processing) this.#add(declaration)
+      if (declaration.plugin === undefined || isThere[declaration.plugin]) this.#add(declaration)
     }
   }
 

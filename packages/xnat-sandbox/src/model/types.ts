@@ -16,8 +16,8 @@ export interface TypeDeclaration {
   readonly fields: string
   /** The field by which people tell items apart: clients make it the key of their listings. */
   readonly identifier?: string
-  /** Served only where the site has the processing plugin. */
-  readonly plugin?: 'processing'
+  /** Served only where the site has this processing plugin: results on sessions and those on subjects have one each. */
+  readonly plugin?: 'processing' | 'subject-processing'
 }
 
 const RESOURCES = 'resources{resource*<xnat:abstractResource>}'
@@ -349,7 +349,7 @@ const PLUGIN: readonly TypeDeclaration[] = [
     element: 'SubjectProcessing',
     singular: 'Subject Processing',
     plural: 'Subject Processings',
-    plugin: 'processing',
+    plugin: 'subject-processing',
     fields: `${PROCESSING} dax_docker_version dax_version dax_version_hash`,
   },
 ]

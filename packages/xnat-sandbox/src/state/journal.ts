@@ -19,6 +19,8 @@ export class Journal {
   #writing: Promise<void> | undefined
   #syncTimer: NodeJS.Timeout | undefined
   #failure: Error | undefined
+  /** Looked at again from this length on: a look goes through all that is alive. */
+  #compactFrom = COMPACT_MIN_LINES
 
   private constructor(
     readonly file: string,
@@ -104,13 +106,16 @@ export class Journal {
   }
 
   async #compactIfLong(): Promise<void> {
-    if (this.#lines < COMPACT_MIN_LINES) return
+    if (this.#lines < this.#compactFrom) return
     let count = 0
     const pieces: string[] = []
     for (const change of this.live()) {
       pieces.push(`${JSON.stringify(change)}\n`)
       count += 1
-      if (count * COMPACT_RATIO > this.#lines) return
+      if (count * COMPACT_RATIO > this.#lines) {
+        this.#compactFrom = this.#lines * 2
+        return
+      }
     }
     // What waits in memory is part of what is alive.
     this.#pending = []
@@ -128,6 +133,7 @@ export class Journal {
     await this.#handle.close()
     this.#handle = await open(this.file, 'a', 0o600)
     this.#lines = count
+    this.#compactFrom = Math.max(COMPACT_MIN_LINES, count * COMPACT_RATIO)
   }
 
   async close(): Promise<void> {
