@@ -42,6 +42,8 @@ export interface Services {
 
 export interface ContainerOptions {
   readonly logger: Logger
+  /** Opened elsewhere, in place of the one that the site describes. Closed with the rest. */
+  readonly store?: DataStore
 }
 
 /** Everything of a site, built once and wired. */
@@ -58,7 +60,7 @@ export async function buildContainer(site: LoadedSite, options: ContainerOptions
     runtimeModule(site, options),
     transportModule(site, context),
     site.cluster.descriptor.module(site.cluster.config, context),
-    site.store.descriptor.module(site.store.config, context),
+    storeModule(site, context, options.store),
     engineModule(site),
   )
   const [engine, store, backend, transport, journal] = await Promise.all([
@@ -97,6 +99,17 @@ function transportModule(site: LoadedSite, context: AdapterContext): ContainerMo
   if (transport.descriptor !== undefined) return transport.descriptor.module(transport.config, context)
   return new ContainerModule(({ bind }) => {
     bind(TRANSPORT).toResolvedValue(() => createLocalTransport(), [])
+  })
+}
+
+function storeModule(
+  { store }: LoadedSite,
+  context: AdapterContext,
+  given: DataStore | undefined,
+): ContainerModule {
+  if (given === undefined) return store.descriptor.module(store.config, context)
+  return new ContainerModule(({ bind }) => {
+    bind(DATA_STORE).toConstantValue(given)
   })
 }
 

@@ -1,6 +1,6 @@
 /** What a command is given: the terminal, the options all commands share, and the site when it asks for it. */
 
-import { plainLogger, type LoadedSite, type Logger, type Selection } from '@orbweaver/core'
+import { plainLogger, type DataStore, type LoadedSite, type Logger, type Selection } from '@orbweaver/core'
 import { resolve } from 'node:path'
 import type { Services } from './container.js'
 import { UsageError } from './exit.js'
@@ -37,6 +37,8 @@ export class Session {
   readonly logger: Logger
   private loaded: Promise<LoadedSite> | undefined
   private services: Promise<Services> | undefined
+  private store: DataStore | undefined
+  private readonly closers: (() => Promise<void>)[] = []
 
   constructor(options: SessionOptions) {
     this.terminal = options.terminal
@@ -80,12 +82,25 @@ export class Session {
     this.loaded = Promise.resolve(site)
   }
 
+  /** Use an archive that was opened elsewhere, in place of the site's. Closed with the session. */
+  useStore(store: DataStore): void {
+    this.store = store
+  }
+
+  /** To be done when everything else is closed; the last first. */
+  onClose(close: () => Promise<void>): void {
+    this.closers.unshift(close)
+  }
+
   /** The engine and its ports, built once. */
   open(): Promise<Services> {
     this.services ??= this.site().then(async (site) => {
       // Not needed, and not waited for, by commands that only look at files.
       const { buildContainer } = await import('./container.js')
-      return buildContainer(site, { logger: this.logger })
+      return buildContainer(site, {
+        logger: this.logger,
+        ...(this.store !== undefined && { store: this.store }),
+      })
     })
     return this.services
   }
@@ -105,9 +120,13 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    if (this.services === undefined) return
-    const services = await this.services.catch(() => undefined) // it failed, and whoever asked was told
-    await services?.close()
+    // When it failed, whoever asked was told.
+    const services = await this.services?.catch(() => undefined)
+    try {
+      await (services ?? this.store)?.close()
+    } finally {
+      for (const close of this.closers) await close()
+    }
   }
 
   // -- output

@@ -6,8 +6,8 @@ export interface SiteAnswers {
   readonly workRoot: string
   readonly projects: readonly string[]
   readonly processors: readonly string[]
-  /** Write a profile for each kind of cluster. */
-  readonly clusterProfiles?: boolean
+  /** Write a profile for each kind of cluster, and for an XNAT of this machine. */
+  readonly demoProfiles?: { readonly xnatPort: number }
 }
 
 const SCRATCH_PROFILE = `# The same processors elsewhere: orbweaver run --profile scratch
@@ -17,7 +17,9 @@ const SCRATCH_PROFILE = `# The same processors elsewhere: orbweaver run --profil
 #     workRoot: ./scratch-work
 `
 
-const CLUSTER_PROFILES = `# The same work on a cluster: orbweaver run --profile slurm. Yours to edit: partition, account, queue.
+const demoProfiles = (
+  port: number,
+): string => `# The same work elsewhere: orbweaver run --profile slurm. Yours to edit: partition, account, queue, url.
 profiles:
   # Where sbatch is on the PATH, and the nodes see this folder under the same path.
   slurm:
@@ -29,6 +31,15 @@ profiles:
   remote-slurm:
     cluster: { use: slurm, transport: { use: ssh, host: cluster } }
     workRoot: /scratch/orbweaver-demo
+  # An XNAT as the archive. While nothing listens at this address, \`orbweaver demo\` starts a sandbox there.
+  xnat:
+    store: { use: xnat, url: "http://127.0.0.1:${port}" }
+    workRoot: ./xnat-work
+  # The same XNAT, and the jobs on Slurm: they never talk to the archive, so nodes need not reach it.
+  xnat-slurm:
+    store: { use: xnat, url: "http://127.0.0.1:${port}" }
+    cluster: { use: slurm }
+    workRoot: ./xnat-work
 `
 
 /** One YAML scalar. JSON's strings are YAML too, so whatever could be read as something else is written so. */
@@ -63,7 +74,7 @@ workRoot: ${scalar(answers.workRoot)}
 projects:
 ${answers.projects.map((project) => `  - id: ${scalar(project)}\n    processors: ${flow(answers.processors)}`).join('\n')}
 
-${answers.clusterProfiles === true ? CLUSTER_PROFILES : SCRATCH_PROFILE}`
+${answers.demoProfiles === undefined ? SCRATCH_PROFILE : demoProfiles(answers.demoProfiles.xnatPort)}`
 }
 
 export const HELLO_PROCESSOR = `# A first processor: lists the files of one scan of every session. Try it, without touching the archive:

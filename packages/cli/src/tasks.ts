@@ -117,6 +117,7 @@ export function decisionJson(decision: Decision, withTrace: boolean): object {
     procType: decision.procType,
     target: decision.target,
     label: decision.task?.label,
+    madeBy: decision.madeBy,
     action: decision.action,
     from: decision.from,
     to: decision.to,
@@ -142,6 +143,7 @@ export function taskJson(view: TaskView, record?: TaskRecord): object {
     cause: record?.cause === undefined ? node.cause : causeJson(record.cause),
     attempt: node.attempt,
     quality: node.quality,
+    madeElsewhere: node.inputs === undefined ? undefined : true,
     retryAt: isoTime(node.retryAtMs),
     resources: node.resources.map((resource) => ({
       label: resource.label,

@@ -39,8 +39,12 @@ describe('orbweaver xnat', function () {
     folder.remove()
   })
 
-  async function xnat(argv: readonly string[], change: Record<string, string> = {}): Promise<CliResult> {
-    const { terminal, out, err } = memoryTerminal()
+  async function xnat(
+    argv: readonly string[],
+    change: Record<string, string> = {},
+    tty = false,
+  ): Promise<CliResult> {
+    const { terminal, out, err } = memoryTerminal({ tty })
     const environment = {
       HOME: folder.directory, XNAT_HOST: server.url, XNAT_USER: 'ann', XNAT_PASS: SECRET, ...change,
     } // prettier-ignore
@@ -96,6 +100,33 @@ describe('orbweaver xnat', function () {
     expect(readFileSync(folder.path('out', 'a.txt'), 'utf8')).to.equal('changed')
     expect(readFileSync(folder.path('out', 'deep', 'b.txt'), 'utf8')).to.equal('bb')
     expect((await xnat(['get', ...SCAN, '--resource', 'NONE', '--out', 'out'])).code).to.equal(EXIT.failed)
+  })
+
+  it('shows on a terminal how far a transfer is, and nowhere else', async () => {
+    const place = [...SCAN, '--resource', 'TXT']
+    for (const argv of [
+      ['put', 'in', ...place],
+      ['get', ...place, '--out', 'out'],
+      ['sync', 'down', 'down', ...SCAN],
+      ['sync', 'up', 'down', ...SCAN],
+    ]) {
+      const again = argv[0] === 'put' ? ['--overwrite'] : []
+      const watched = await xnat([...argv, ...again], {}, true)
+      expect(watched.code, watched.stderr).to.equal(EXIT.good)
+      expect(watched.stderr, argv[0]).to.match(/looking/)
+      // The cursor is there again, and nothing is left below it.
+      expect(watched.stderr.endsWith('\u001b[J\u001b[?25h'), argv[0]).to.equal(true)
+      expect((await xnat([...argv, ...again])).stderr, argv[0]).to.equal('')
+      expect((await xnat([...argv, ...again, '--json'], {}, true)).stderr, argv[0]).to.equal('')
+    }
+  })
+
+  it('says in JSON what moved', async () => {
+    const place = [...SCAN, '--resource', 'TXT']
+    expect(at((await json(['put', 'in', ...place])).value, 'bytes')).to.equal(3)
+    expect(at((await json(['get', ...place, '--out', 'out'])).value, 'bytes')).to.equal(3)
+    const { value } = await json(['sync', 'down', 'down', ...SCAN])
+    expect([at(value, 'movedBytes'), at(value, 'failed')]).to.deep.equal([3, []])
   })
 
   it('syncs both ways, reports conflicts, and says when to try again', async () => {

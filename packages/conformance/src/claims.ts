@@ -25,6 +25,11 @@ export interface Claim<Lab> {
   readonly check: (lab: Lab) => Promise<void>
 }
 
+/** Thrown by a check that finds, on its way, that the claim does not apply: it is then reported as pending, for this reason. */
+export class NotClaimed extends Error {
+  override readonly name = 'NotClaimed'
+}
+
 /** Claims about one subject, in reading order. */
 export interface Chapter<Lab> {
   readonly port: Port
@@ -87,6 +92,9 @@ export function runChapters<Lab extends { dispose(): Promise<void> }>(
               const applies = (await one.when?.(lab)) ?? true
               if (applies === true) await one.check(lab)
               else notApplicable = applies
+            } catch (error) {
+              if (!(error instanceof NotClaimed)) throw error
+              notApplicable = error.message
             } finally {
               await lab.dispose()
             }

@@ -118,6 +118,8 @@ export interface StoreHarness {
   readonly awkwardLabels?: readonly string[]
   /** The archive takes labels of letters, digits, `-` and `_` only. Default: `false`. */
   readonly plainLabelsOnly?: boolean
+  /** Where the results of the claims hang. Default: `session`. */
+  readonly resultsOn?: 'session' | 'subject' | 'project'
 }
 
 // ---------------------------------------------------------------- transports

@@ -195,6 +195,7 @@ export type {
   CommandRunner,
   CommandSpec,
   FileBatch,
+  FileGathering,
   FileTransfer,
   ListedFile,
   Transport,

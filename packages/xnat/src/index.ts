@@ -12,17 +12,18 @@ export default xnatAdapter
 // -- client
 export type { ExperimentAddress, LabelAddress, ResourceAddress, XnatAddress } from './client/address.js'
 export { XnatClient } from './client/client.js'
-export type {
-  AliasToken,
-  ListOptions,
-  UploadFileOptions,
-  XnatClientOptions,
-  XnatFile,
-  XnatResource,
-} from './client/client.js'
+export type { ListOptions, UploadFileOptions, XnatClientOptions } from './client/client.js'
+export type { AliasToken } from './client/answers.js'
+export type { XnatFile, XnatResource } from './client/listed.js'
 export { XnatCredentials, findCredentials, urlFromEnvironment } from './client/credentials.js'
 export type { FindCredentialsOptions } from './client/credentials.js'
-export type { BodySource, RequestEvent, RetryOptions, XnatHttpOptions, XnatRequest } from './client/http.js'
+export type {
+  BodySource,
+  RequestEvent,
+  RetryOptions,
+  XnatHttpOptions,
+  XnatRequest,
+} from './client/request.js'
 export type { XnatItem } from './client/item.js'
 export type { XnatRow } from './client/result-set.js'
 
@@ -45,4 +46,4 @@ export type {
   SyncResult,
 } from './helpers/resource-syncer.js'
 export type { OnConflict, SyncDirection } from './helpers/sync-plan.js'
-export { fetchFiles, sendFiles } from './helpers/files.js'
+export { fetchFiles, sendFiles, type TransferOptions, type TransferProgress } from './helpers/files.js'

@@ -6,8 +6,8 @@ import path from 'node:path'
 import { slurmLabProblem, startSlurmLab, type SlurmLab } from '../../lab/slurm/slurm-lab.js'
 import { skip } from '../../support/skip.js'
 import { mustRun, type CliOptions } from '../support/cli.js'
-import { removeFolders, scratchFolder, write } from '../support/folders.js'
-import { PROGRAMS, whereIs } from './support/programs.js'
+import { removeFolders, scratchFolder } from '../support/folders.js'
+import { programsOf } from './support/programs.js'
 
 describe('orbweaver demo --profile slurm', function () {
   this.timeout(300_000)
@@ -56,15 +56,3 @@ describe('orbweaver demo --profile slurm', function () {
     expect(fs.readFileSync(site, 'utf8')).to.equal(edited)
   })
 })
-
-/** Slurm's programs as on a machine of its cluster, where nothing needs to be said of the configuration. */
-function programsOf(lab: SlurmLab): string {
-  const folder = scratchFolder('programs')
-  fs.chmodSync(folder, 0o755)
-  const settings = Object.entries(lab.environment).map(([name, value]) => `${name}='${value}'`)
-  for (const program of PROGRAMS) {
-    const text = `#!/bin/sh\n${settings.join(' ')} exec ${whereIs(program)} "$@"\n`
-    write(path.join(folder, program), text, 0o755)
-  }
-  return folder
-}

@@ -7,7 +7,14 @@ import path from 'node:path'
 import { ROOT } from '../../support/repository.js'
 
 /** What was current when these tests were written; a newer one is tried by changing it here. */
-const PACKAGES = ['pyxnat==1.6.4', 'xnat==0.8.1', 'yaxil==0.17.0', 'dax==2.21.0', 'pytest==9.2.0']
+const PACKAGES = {
+  pyxnat: '1.6.4',
+  xnat: '0.8.1',
+  yaxil: '0.17.0',
+  dax: '2.21.0',
+  pytest: '9.2.0',
+} as const
+type PythonPackage = keyof typeof PACKAGES
 
 export interface Ended {
   readonly code: number
@@ -42,8 +49,13 @@ export class PythonClients {
     readonly python: string,
   ) {}
 
-  /** @returns why they cannot be had, as text */
-  static async install(): Promise<PythonClients | string> {
+  /**
+   * @param wanted - default: all
+   * @returns why they cannot be had, as text
+   */
+  static async install(
+    wanted = Object.keys(PACKAGES) as readonly PythonPackage[],
+  ): Promise<PythonClients | string> {
     const folder = mkdtempSync(path.join(tmpdir(), 'orbweaver-clients-'))
     const python = path.join(folder, 'venv', 'bin', 'python')
     const fail = (reason: string): string => {
@@ -54,7 +66,8 @@ export class PythonClients {
       () => undefined,
     )
     if (made?.code !== 0) return fail('no python3 with venv on this machine')
-    const installed = await run(python, ['-m', 'pip', 'install', '--quiet', ...PACKAGES], { cwd: folder })
+    const exact = wanted.map((name) => `${name}==${PACKAGES[name]}`)
+    const installed = await run(python, ['-m', 'pip', 'install', '--quiet', ...exact], { cwd: folder })
     if (installed.code !== 0)
       return fail(
         `the Python packages cannot be had here: ${installed.output.trim().split('\n').at(-1) ?? ''}`,

@@ -1,23 +1,23 @@
-import type { FolderStore } from '@orbweaver/adapter-local'
 import type { TaskView } from '@orbweaver/core'
-import { sampleDirectory } from '@orbweaver/processors'
 import type { Command } from 'commander'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Bind } from '../program.js'
+import { freePort, openDemoArchive, type DemoArchive } from '../demo-archives.js'
 import { EXIT, UsageError, shortPath } from '../exit.js'
+import { SAMPLE_PROJECT } from '../sample.js'
 import type { Session } from '../session.js'
 import { siteFileText } from '../site-template.js'
 import { openSite } from '../site.js'
 import { quoteForShell } from '../terminal/shell.js'
 import { count } from '../terminal/text.js'
-import { importFolder, importLines } from './import.js'
 import { showPlan } from './plan.js'
 import { runAndReport } from './run.js'
 import { taskColumns } from './status.js'
 
-const PROJECT = 'SAMPLE'
 const PROCESSORS = ['dcm2niix', 'nifti-qa', 'fmri-qa', 'dti-qa']
+/** Reports of which the place is shown. */
+const MOST_REPORTS = 20
 /** In the first line of the demo's site file: nothing else is ever taken for ours. */
 const MARK = '# Written by `orbweaver demo`.'
 
@@ -27,7 +27,8 @@ export function registerDemo(program: Command, bind: Bind): void {
     .summary('see it all work, on real images')
     .description(
       'Make a small site in a folder of its own, bring real brain images into its archive, and run every processor ' +
-        'that applies: DICOM to NIfTI and quality reports. A second time there is nothing left to do.',
+        'that applies: DICOM to NIfTI and quality reports. A second time there is nothing left to do. ' +
+        'Profiles of its site file run the same on a cluster (slurm, pbs) or on an XNAT (xnat, xnat-slurm).',
     )
     .option('--dir <folder>', 'where', './orbweaver-demo')
   bind<{ readonly dir: string }>(command, async (session, options) => {
@@ -39,16 +40,12 @@ export function registerDemo(program: Command, bind: Bind): void {
       if (!session.json) await session.print(text)
     }
     const heading = (text: string): Promise<void> => say(`\n${session.terminal.paint.bold(text)}`)
-    const store = await openArchive(session)
+    const archive = await openDemoArchive(session, directory)
     const { engine } = await session.open()
 
     await heading('1. The archive')
     await say(`Site file ${shortPath(file, session.directory)}`)
-    const sample = sampleDirectory()
-    for (const kind of ['bids', 'dicom'] as const) {
-      const summary = await importFolder(session, store, join(sample, kind), { kind, project: PROJECT })
-      for (const line of importLines(summary)) await say(line)
-    }
+    for (const line of await archive.fill()) await say(line)
 
     await heading('2. The plan')
     if (!session.json) await showPlan(session, {}, { limit: 20 })
@@ -83,8 +80,9 @@ export function registerDemo(program: Command, bind: Bind): void {
     const views: TaskView[] = []
     for await (const view of engine.tasks({}, { signal: session.signal })) views.push(view)
     await session.table(taskColumns(session.terminal.paint), views)
-    await printReports(session, store, views)
-    await printNext(session, directory, views.find(({ node }) => node.state === 'failed') ?? views[0])
+    await printReports(session, archive, views)
+    const view = views.find(({ node }) => node.state === 'failed') ?? views[0]
+    await printNext(session, directory, archive.before, view)
     return totals.bad > 0 ? EXIT.failed : code
   })
 }
@@ -102,9 +100,9 @@ async function siteFor(directory: string): Promise<string> {
       name: 'demo',
       archive: './archive',
       workRoot: './work',
-      projects: [PROJECT],
+      projects: [SAMPLE_PROJECT],
       processors: PROCESSORS,
-      clusterProfiles: true,
+      demoProfiles: { xnatPort: await freePort() },
     })
     await writeFile(file, `${MARK}\n${text}`, { flag: 'wx' })
     return file
@@ -115,42 +113,29 @@ async function siteFor(directory: string): Promise<string> {
   )
 }
 
-/** The open archive, made new for a new demo. */
-async function openArchive(session: Session): Promise<FolderStore> {
-  const { FolderStore } = await import('@orbweaver/adapter-local')
-  const site = await session.site()
-  const { path } = site.store.config
-  if (site.store.use === 'folder' && typeof path === 'string') {
-    const made = await FolderStore.open({ path: resolve(site.directory, path), create: true })
-    await made.addProject(PROJECT)
-    await made.close()
-  }
-  const { store } = await session.open()
-  if (store instanceof FolderStore) return store
-  throw new UsageError(
-    'The demo keeps its images in a folder archive.',
-    'Run it without --profile, or with one that leaves `store` alone.',
-  )
-}
-
 /** Where the PDFs are. */
-async function printReports(session: Session, store: FolderStore, views: readonly TaskView[]): Promise<void> {
-  const reports: string[] = []
-  for (const { ref, node } of views) {
-    if (node.state !== 'complete' || !node.resources.some(({ label }) => label === 'PDF')) continue
-    const source = await store.source({ node: ref, resource: 'PDF' }, { signal: session.signal })
-    for (const { path } of source.files) {
-      const place = source.localPath(path)
-      if (place !== undefined) reports.push(shortPath(place, session.directory))
-    }
-  }
+async function printReports(
+  session: Session,
+  archive: DemoArchive,
+  views: readonly TaskView[],
+): Promise<void> {
+  const withPdf = views.filter(
+    ({ node }) => node.state === 'complete' && node.resources.some(({ label }) => label === 'PDF'),
+  )
+  const reports = await archive.reports(withPdf.slice(0, MOST_REPORTS))
   if (reports.length === 0) return
   await session.print()
-  await session.print(`${count(reports.length, 'report')} to look at:`)
+  await session.print(`${count(withPdf.length, 'report')} to look at:`)
   await session.terminal.lines(reports.map((report) => `  ${report}`))
+  if (withPdf.length > MOST_REPORTS) await session.print('  …')
 }
 
-async function printNext(session: Session, directory: string, view: TaskView | undefined): Promise<void> {
+async function printNext(
+  session: Session,
+  directory: string,
+  before: readonly string[],
+  view: TaskView | undefined,
+): Promise<void> {
   const folder = quoteForShell(shortPath(directory, session.directory))
   const piece = view?.label.slice(-8) ?? 'LABEL'
   // Started by npm (`npm run demo`, `npx`), the program is on the path only for npm.
@@ -162,7 +147,12 @@ async function printNext(session: Session, directory: string, view: TaskView | u
     [`${program} export bids --out derivatives`, 'the results as a BIDS derivative'],
   ]
   await session.print()
-  await session.print(`Try next, after \`cd ${folder}\`:`)
+  if (before.length > 0) {
+    await session.print('The results are on the server. To look at them:')
+    await session.terminal.lines([`cd ${folder}`, ...before].map((line) => `  ${line}`))
+    await session.print()
+  }
+  await session.print(before.length > 0 ? 'Try next:' : `Try next, after \`cd ${folder}\`:`)
   await session.table(
     [
       { head: '', value: ([command]) => command },

@@ -35,8 +35,10 @@ export function registerExplain(program: Command, bind: Bind): void {
     const { states, ...wide } = selection
     const { decisions } = await engine.planAll(wide, { signal: session.signal })
     const asked = decisions.filter(
-      ({ task, to, from }) =>
-        (labels.length === 0 || (task !== undefined && labels.includes(task.label))) &&
+      ({ task, to, from, madeBy = '' }) =>
+        (labels.length === 0 ||
+          (task !== undefined && labels.includes(task.label)) ||
+          labels.includes(madeBy)) &&
         (states === undefined || states.includes(to) || (from !== undefined && states.includes(from))),
     )
     if (asked.length === 0 && word !== undefined) {
@@ -85,6 +87,7 @@ export function renderDecision(
     `${paint.bold(decision.processor)} ${decision.procVersion} on ${paint.bold(formatRef(decision.target))}`,
   )
   if (decision.task !== undefined) field('task', decision.task.label)
+  if (decision.madeBy !== undefined) field('made by', `another program, as ${decision.madeBy}`)
   const { from, to, action, attempt } = decision
   const state = (word: typeof to): string => paintState(paint, word)(word)
   const change = from === undefined || from === to ? state(to) : `${state(from)} → ${state(to)}`

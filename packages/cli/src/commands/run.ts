@@ -7,6 +7,7 @@ import { addSelectors, type SelectorOptions } from '../selectors.js'
 import type { Session } from '../session.js'
 import { causeJson, nothingMatches } from '../tasks.js'
 import { count } from '../terminal/text.js'
+import { checkWorkRoot } from '../work-root.js'
 import { decidesNothing, showPlan } from './plan.js'
 import { Tally, summaryColumns } from './status.js'
 
@@ -113,10 +114,12 @@ export async function runAndReport(
   selection: Selection,
   options: Omit<RunOptions, 'signal' | 'onEvent' | 'purpose'>,
 ): Promise<number> {
-  const { engine } = await session.open()
+  const services = await session.open()
+  const { engine } = services
   if (engine.settings.projects.length === 0) {
     throw new UsageError('The site has no projects.', 'Add one under `projects:` in the site file.')
   }
+  if (options.steps?.launch !== false) await checkWorkRoot(services, session.signal)
   const { terminal } = session
   const view = new RunView({
     terminal,

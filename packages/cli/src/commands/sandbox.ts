@@ -2,15 +2,15 @@ import { formatMemory, parseDuration } from '@orbweaver/core'
 import type { Faults, Outage, Sandbox, SandboxUser, SeedSource } from '@orbweaver/xnat-sandbox'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { once } from 'node:events'
-import { mkdtemp, open, readFile, rename, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Bind } from '../program.js'
 import { EXIT, UsageError, shortPath } from '../exit.js'
 import type { Session } from '../session.js'
 import { quoteForShell } from '../terminal/shell.js'
 import { count, safeForTerminal } from '../terminal/text.js'
-import { importFolder } from './import.js'
+import { PASSWORDS, writePasswords } from '../xnat-passwords.js'
+import { withSample } from '../sample.js'
 
 interface SandboxCommandOptions {
   readonly directory: string
@@ -34,8 +34,6 @@ interface SandboxCommandOptions {
 }
 
 const SAMPLE = 'sample'
-const SAMPLE_PROJECT = 'SAMPLE'
-const PASSWORDS = 'passwords.txt'
 
 export function registerSandbox(program: Command, bind: Bind): void {
   const command = program
@@ -146,22 +144,6 @@ async function introduce(session: Session, sandbox: Sandbox): Promise<void> {
   await session.print('Press Ctrl-C to end it; the data stay.')
 }
 
-/** For people and scripts. Names have no blanks, and neither do made passwords; a given one may end the line with any. */
-async function writePasswords(sandbox: Sandbox): Promise<void> {
-  const file = join(sandbox.directory, PASSWORDS)
-  const text = Object.values(sandbox.users)
-    .map(({ name, password }) => `${name} ${password}\n`)
-    .join('')
-  const handle = await open(`${file}.new`, 'w', 0o600)
-  try {
-    await handle.chmod(0o600)
-    await handle.writeFile(text)
-  } finally {
-    await handle.close()
-  }
-  await rename(`${file}.new`, file)
-}
-
 async function seed(session: Session, sandbox: Sandbox, word: string): Promise<void> {
   const { FolderStore } = await import('@orbweaver/adapter-local')
   const fill = async (source: SeedSource, name: string): Promise<void> => {
@@ -176,23 +158,7 @@ async function seed(session: Session, sandbox: Sandbox, word: string): Promise<v
     await fill(store, shortPath(session.path(word), session.directory)).finally(() => store.close())
     return
   }
-  // The sample is images as they come from a scanner and a BIDS dataset: an archive in between reads both.
-  const { sampleDirectory } = await import('@orbweaver/processors')
-  const scratch = await mkdtemp(join(tmpdir(), 'orbweaver-sample-'))
-  try {
-    const store = await FolderStore.open({ path: join(scratch, 'archive'), create: true })
-    try {
-      await store.addProject(SAMPLE_PROJECT)
-      for (const kind of ['bids', 'dicom'] as const) {
-        await importFolder(session, store, join(sampleDirectory(), kind), { kind, project: SAMPLE_PROJECT })
-      }
-      await fill(store, 'the sample images')
-    } finally {
-      await store.close()
-    }
-  } finally {
-    await rm(scratch, { recursive: true, force: true })
-  }
+  await withSample(session, (store) => fill(store, 'the sample images'))
 }
 
 async function tlsOf(

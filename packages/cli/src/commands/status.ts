@@ -209,6 +209,8 @@ export function renderTask(
     `  ${paint.dim('state'.padEnd(10))} ${state}${record === undefined ? '' : paint.dim(` since ${formatTime(record.updatedAtMs)}`)}`,
   )
   field('why', record?.reason)
+  if (node.inputs !== undefined)
+    field('made by', `another program; its word is ${node.statusWord || 'empty'}`)
   field('on', placeOf(view))
   field('processor', `${view.processor} ${node.procVersion ?? ''}`.trim())
   field('quality', node.quality)

@@ -73,7 +73,9 @@ export const assessors: Chapter<StoreContext> = {
       const tree = await lab.tree()
       expect(tree.project.assessors.map(({ label }) => label)).to.deep.equal([project.assessor])
       expect(tree.subjects[0]?.assessors.map(({ label }) => label)).to.deep.equal([subject.assessor])
-      expect(await lab.assessorsOf('S01_A')).to.deep.equal([])
+      expect(tree.subjects.flatMap(({ sessions }) => sessions.flatMap((one) => one.assessors))).to.deep.equal(
+        [],
+      )
       expect((await lab.store.readAssessor(project)).record?.procType).to.equal('proj_v1')
       await lab.send({ node: subject, resource: 'PDF' }, { 'a.pdf': 'pdf' })
       expect(Object.keys(await lab.fetch({ node: subject, resource: 'PDF' }))).to.deep.equal(['a.pdf'])

@@ -86,8 +86,20 @@ export class StoreContext {
   get session(): ArchiveRef {
     return { project: this.project, subject: 'S01', session: 'S01_A' }
   }
+  /** The usual result. */
   get assessor(): ArchiveRef {
-    return { ...this.session, assessor: `${this.project}-x-S01-x-S01_A-x-proc_v1-x-0123abcd` }
+    const { project, subject = '', session = '' } = this.session
+    switch (this.#harness.resultsOn) {
+      case 'project':
+        return { project, assessor: `${project}-x-proc_v1-x-0123abcd` }
+      case 'subject':
+        return { project, subject, assessor: `${project}-x-${subject}-x-proc_v1-x-0123abcd` }
+      default:
+        return {
+          ...this.session,
+          assessor: `${project}-x-${subject}-x-${session}-x-proc_v1-x-0123abcd`,
+        }
+    }
   }
 
   async seed(...projects: readonly SeedProject[]): Promise<void> {
@@ -141,9 +153,15 @@ export class StoreContext {
     return { project, subjects: all }
   }
 
-  /** The assessors that the tree shows on a session. */
+  /** The assessors that the tree shows where the usual one hangs: on this session, or on its subject or project. */
   async assessorsOf(session: string): Promise<readonly AssessorNode[]> {
-    const { subjects } = await this.tree()
+    const { project, subjects } = await this.tree()
+    const { resultsOn } = this.#harness
+    if (resultsOn === 'project') return project.assessors
+    if (resultsOn === 'subject') {
+      const on = subjects.find(({ sessions }) => sessions.some(({ label }) => label === session))
+      return on?.assessors ?? expect.fail(`the tree has no subject of ${session}`)
+    }
     const found = subjects.flatMap(({ sessions }) => sessions).find(({ label }) => label === session)
     if (found === undefined) expect.fail(`the tree has no session ${session}`)
     return found.assessors
@@ -156,7 +174,7 @@ export class StoreContext {
       label,
       procType: 'proc_v1',
       procVersion: '1.2.3',
-      target: this.session,
+      target: parentOf(this.assessor) ?? this.session,
       inputs: [
         {
           name: 't1',

@@ -51,12 +51,13 @@ export class CircuitBreaker {
     this.#probing = false
   }
 
-  failed(message: string, nowMs: number): void {
+  /** @param atMostMs - the pause does not grow beyond it */
+  failed(message: string, nowMs: number, atMostMs = this.#lastMs): void {
     this.#failures += 1
     this.#last = { message, atMs: nowMs }
     this.#probing = false
     if (this.#failures < this.#limit) return
-    this.#pauseMs = this.#pauseMs === 0 ? this.#firstMs : Math.min(this.#lastMs, this.#pauseMs * 2)
+    this.#pauseMs = Math.min(atMostMs, this.#pauseMs === 0 ? this.#firstMs : this.#pauseMs * 2)
     this.#openUntilMs = nowMs + this.#pauseMs
   }
 

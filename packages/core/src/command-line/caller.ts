@@ -17,6 +17,8 @@ import type { DialectCommand, ReadingFailure, Reply } from './dialect.js'
 
 /** Raw text kept in an error's details, of each of stdout and stderr. */
 const MAX_RAW_CHARACTERS = 4096
+/** Longest pause after the way to the scheduler was cut again and again. */
+const TRANSPORT_PAUSE_MS = 5_000
 
 export interface RetryOptions {
   /** In all. Default 3. */
@@ -116,7 +118,9 @@ export class Caller {
       return reading
     } catch (error) {
       if (isAway(error) && signal?.aborted !== true) {
-        breaker.failed(error.message, clock.now())
+        // The way to the scheduler has a back-off of its own, and the scheduler is not the busier for a way that is cut.
+        const atMostMs = error.code === 'TRANSPORT_UNAVAILABLE' ? TRANSPORT_PAUSE_MS : undefined
+        breaker.failed(error.message, clock.now(), atMostMs)
         spoken = true
         if (breaker === this.#breaker) this.#tell()
       }

@@ -133,7 +133,14 @@ export class SiteFacts {
 
   async userName(options: CallOptions): Promise<string> {
     if (this.#user !== undefined) return this.#user
-    const { stdout, stderr, exitCode } = await this.#options.runner.run({ argv: ['id', '-un'] }, options)
+    // Often the first command of all: that nobody can be reached is told where all failures are.
+    const reading = await this.#options.caller.call(
+      { argv: ['id', '-un'] },
+      (reply) => ({ kind: 'answer' as const, value: reply }),
+      { ...options, what: '`id -un`', idempotent: true },
+    )
+    if (reading.kind !== 'answer') throw this.#options.caller.error('`id -un`', reading)
+    const { stdout, stderr, exitCode } = reading.value
     const name = stdout.trim().split('\n').at(-1) ?? ''
     if (exitCode !== 0 || !/^[\w.@+\\-]+\$?$/.test(name)) {
       throw new BackendUnavailableError('The name of this account cannot be found out with `id -un`.', {

@@ -87,6 +87,11 @@ export interface AssessorNode {
   readonly resources: readonly ResourceNode[]
   /** Scan labels this result came from, where known: for `sameScanAs`. */
   readonly scans?: readonly string[]
+  /**
+   * What it was made from, by input name; only of results that another program made, where the archive tells. Empty: that
+   * program keeps such a note, and left none here. A task with the same procType and inputs counts as made.
+   */
+  readonly inputs?: Readonly<Record<string, readonly ArchiveRef[]>>
   /** For updates that must not overwrite somebody's change. Opaque. */
   readonly revision: string
 }

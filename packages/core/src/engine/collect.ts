@@ -156,12 +156,19 @@ export async function uploadVerified(
     resources.map((collected) =>
       limit(async () => {
         signal?.throwIfAborted()
+        const { folder, files } = collected
+        const gathering = files.length > 1 ? transfer.gather?.(folder, files) : undefined
         const source: FileSource = {
-          files: collected.files,
-          open: (path, callOptions) => transfer.open(`${collected.folder}/${path}`, callOptions),
-          localPath: (path) => transfer.localPath?.(`${collected.folder}/${path}`),
+          files,
+          open: (path, callOptions) =>
+            gathering?.open(path, callOptions) ?? transfer.open(`${folder}/${path}`, callOptions),
+          localPath: (path) => transfer.localPath?.(`${folder}/${path}`),
         }
-        await store.upload({ node: assessor, resource: collected.resource }, source, options)
+        try {
+          await store.upload({ node: assessor, resource: collected.resource }, source, options)
+        } finally {
+          await gathering?.close()
+        }
       }),
     ),
   )

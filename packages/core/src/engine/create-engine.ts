@@ -14,14 +14,8 @@ import { pathsOf } from '../job/workspace.js'
 import { compareListings, findOutputs, LOG_RESOURCE } from './collect.js'
 import { Controls } from './controls.js'
 import { nameOf } from './candidates.js'
-import {
-  addCounts,
-  decide,
-  emptyCounts,
-  ProjectDecider,
-  selectionTest,
-  type DecideContext,
-} from './decide.js'
+import { addCounts, emptyCounts } from './counts.js'
+import { decide, looksAtSubjectResults, ProjectDecider, type DecideContext } from './decide.js'
 import { messageOf, withSignal, type EngineDeps } from './deps.js'
 import type {
   Engine,
@@ -40,7 +34,7 @@ import { Lease } from './lease.js'
 import type { Decision, Plan, PlanCounts } from './plan.js'
 import { Records } from './records.js'
 import { Run } from './run.js'
-import type { Selection } from './selection.js'
+import { selectionTest, type Selection } from './selection.js'
 import { stage } from './stage.js'
 import type { AttemptRow } from '../ports/journal.js'
 import type { BackendLimits } from '../ports/cluster-backend.js'
@@ -160,6 +154,7 @@ class PortsEngine implements Engine {
     const snapshot = await store.snapshot(project.id, {
       ...withSignal(signal),
       ...(exact !== undefined && !wholeNeeded && { subjects: exact }),
+      subjectResults: looksAtSubjectResults(project.processors),
     })
     return { decider: new ProjectDecider(snapshot.project, context), subjects: snapshot.subjects }
   }
@@ -338,6 +333,8 @@ class PortsEngine implements Engine {
     options: CallOptions & { readonly deep?: boolean; readonly onResult: (result: VerifyResult) => void },
   ): Promise<void> {
     for await (const task of this.tasks({ ...selection, states: ['complete'] }, withSignal(options.signal))) {
+      // Another program's result has no record to be compared with.
+      if (task.node.inputs !== undefined) continue
       options.onResult(await this.verifyTask(task, options))
     }
   }

@@ -43,6 +43,8 @@ export interface Decision {
   readonly trace: readonly TraceStep[]
   /** Revision of the assessor that was read. */
   readonly revision?: string
+  /** Label of the assessor by which another program has this very task; it is left to that program. */
+  readonly madeBy?: string
 }
 
 export interface PlanCounts {

@@ -17,6 +17,8 @@ export class Records {
   constructor(
     private readonly store: DataStore,
     private readonly clock: Clock,
+    /** The archive found out that another engine wrote over what was written here. */
+    private readonly onOverwritten: (error: ConflictError) => void = () => undefined,
   ) {}
 
   /** The first record of a task. */
@@ -133,6 +135,7 @@ export class Records {
       } catch (error) {
         this.live.delete(label)
         if (error instanceof NotFoundError) return undefined
+        if (error instanceof ConflictError && error.details['overwritten'] === true) this.onOverwritten(error)
         if (!(error instanceof ConflictError) || tries >= CONFLICT_TRIES) throw error
       }
     }

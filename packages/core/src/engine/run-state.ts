@@ -115,6 +115,7 @@ export class RunState {
   }
 
   readonly problems: string[] = []
+  private toldOverwritten = false
 
   emit(event: EngineEvent): void {
     this.options.onEvent?.(event)
@@ -250,7 +251,11 @@ export class RunState {
     this.writes = pLimit(WRITES)
     this.projects = settings.projects
     this.names = this.projects.map((project) => project.id)
-    this.records = new Records(deps.store, deps.clock)
+    this.records = new Records(deps.store, deps.clock, (error) => {
+      // Once is enough to act on; what was written is decided anew each time.
+      if (!this.toldOverwritten) this.problem('two engines at work', error)
+      this.toldOverwritten = true
+    })
     this.awayDelayMs = settings.timing.outageMs
   }
 }

@@ -16,7 +16,8 @@ import { type TaskState } from '../domain/task.js'
 import { isAbort, PipelineError } from '../errors.js'
 import type { BackendLimits } from '../ports/cluster-backend.js'
 import type { Controls } from './controls.js'
-import { addCounts, emptyCounts, ProjectDecider } from './decide.js'
+import { addCounts, emptyCounts } from './counts.js'
+import { looksAtSubjectResults, ProjectDecider } from './decide.js'
 import { isAway, withSignal, type EngineDeps } from './deps.js'
 import type { EngineProject, RunOptions, RunSummary } from './engine.js'
 import { Finisher } from './finish.js'
@@ -373,6 +374,7 @@ export class Run {
     const { project: node, subjects: stream } = await store.snapshot(project.id, {
       ...withSignal(this.state.signal),
       ...(exact !== undefined && { subjects: exact }),
+      subjectResults: looksAtSubjectResults(project.processors),
     })
     const byType = new Map(project.processors.map((processor) => [processor.procType, processor]))
     const decider = new ProjectDecider(node, {

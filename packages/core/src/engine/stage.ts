@@ -75,8 +75,10 @@ export async function stage(
     inputs.set(input, staged)
   }
 
-  await transfer.remove(paths.root, options)
-  await transfer.mkdir(paths.root, options)
+  if (transfer.clear === undefined) {
+    await transfer.remove(paths.root, options)
+    await transfer.mkdir(paths.root, options)
+  } else await transfer.clear(paths.root, options)
   const free = await transfer.freeSpace(paths.root, options)
   const needed = bytes + requirements.scratchBytes + SPARE_BYTES
   if (free < needed) {

@@ -52,13 +52,13 @@ export class Task {
     return this.decision
   }
 
-  /** Whether the archive has an assessor for it, as of the last look. */
+  /** Whether the archive has an assessor for it, ours or another program's, as of the last look. */
   exists(): boolean {
-    return this.decision.from !== undefined
+    return this.decision.from !== undefined || this.decision.madeBy !== undefined
   }
   /** State in the archive, as of the last look; undefined: no assessor yet. */
   status(): TaskState | undefined {
-    return this.decision.from
+    return this.decision.from ?? (this.decision.madeBy === undefined ? undefined : this.decision.to)
   }
   /** Whether everything it needs is there, as of the last look. */
   hasInputs(): boolean {

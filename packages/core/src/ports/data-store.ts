@@ -33,6 +33,8 @@ export interface SnapshotOptions extends CallOptions {
   readonly subjects?: readonly string[]
   /** Only these sessions (labels). */
   readonly sessions?: readonly string[]
+  /** `false`: results that hang on subjects may be left out; some archives are asked for them apart. Default: true. */
+  readonly subjectResults?: boolean
 }
 
 /** What is needed to make an assessor. */
@@ -135,7 +137,8 @@ export interface DataStore {
    *
    * @param revision - from the node that was read
    * @returns the new node; its revision serves the next update
-   * @throws ConflictError somebody changed it: read, decide, try again
+   * @throws ConflictError somebody changed it: read, decide, try again. `overwritten: true` in its details: an archive that
+   *   cannot compare and write at once has found that another engine wrote over an earlier write of this one
    * @throws NotFoundError somebody deleted it
    */
   updateAssessor(

@@ -54,6 +54,14 @@ export interface FileBatch extends FileSink {
   abandon(): Promise<void>
 }
 
+/** Files of one folder on their way here: the small ones come together, where each by itself would cost an exchange. */
+export interface FileGathering {
+  /** Several may be open at once. Any order will do; that of the list is the quickest. Other files are opened by themselves. */
+  open(path: string, options?: CallOptions): Promise<Readable>
+  /** What was fetched and not opened is let go. */
+  close(): Promise<void>
+}
+
 /**
  * Files on the side where jobs run. All paths are absolute on that side, with `/`. Missing is {@link NotFoundError}
  * unless a member says otherwise; a full disk is {@link NoSpaceError}.
@@ -90,10 +98,17 @@ export interface FileTransfer {
   exists(path: string, options?: CallOptions): Promise<boolean>
   /** A file or a whole folder; missing is no error; links are removed, never followed. */
   remove(path: string, options?: CallOptions): Promise<void>
+  /**
+   * An empty folder in the place of whatever is there, as `remove` and `mkdir` make it; what transfers into it left that were cut off
+   * may stay, unseen, to be gone on with. Offered where they can.
+   */
+  clear?(path: string, options?: CallOptions): Promise<void>
   /** Bytes this user can still write below the path. */
   freeSpace(path: string, options?: CallOptions): Promise<number>
   /** Offered where it pays to send many small files together. Always followed by `finish` or `abandon`. */
   batch?(folder: string): FileBatch
+  /** Offered where it pays to fetch many small files together. Always followed by `close`. */
+  gather?(folder: string, files: readonly FileEntry[]): FileGathering
   /** The same file on this machine, when it is one. */
   localPath?(path: string): string | undefined
 }

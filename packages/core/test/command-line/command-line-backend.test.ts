@@ -8,6 +8,7 @@ import {
   BackendUnavailableError,
   AccessDeniedError,
   NotFoundError,
+  TransportUnavailableError,
   jobId,
   type JobId,
   type JobStatus,
@@ -387,6 +388,18 @@ describe('CommandLineBackend', () => {
       expect(backend.health()).to.deep.equal({ state: 'closed', failures: 0, notes: [] })
     })
 
+    it('pauses shortly when it is the way to the scheduler that is cut: that has a back-off of its own', async () => {
+      const cut = new TransportUnavailableError('host cannot be reached')
+      const { backend, clock } = scripted({ now: cut }, { retry: { attempts: 1 } })
+      for (let call = 0; call < 5; call++) await failing(backend.query(ids('1')))
+      for (let call = 0; call < 4; call++) {
+        expect(backend.health()).to.deep.include({ state: 'open', nextTryMs: clock.now() + 5_000 })
+        expect(backend.health().lastFailure?.message).to.equal('host cannot be reached')
+        await clock.advance(5_000)
+        expect(await failing(backend.query(ids('1')))).to.equal(cut)
+      }
+    })
+
     it('lets one probe through at a time', async () => {
       const { backend, runs, clock } = scripted(
         { now: AWAY },
@@ -464,6 +477,13 @@ describe('CommandLineBackend', () => {
   })
 
   describe('limits', () => {
+    it('that nobody can be asked for show in the health, from the name of the account on', async () => {
+      const cut = new TransportUnavailableError('host cannot be reached')
+      const { backend } = scripted({ id: cut }, { retry: { attempts: 1 } })
+      for (let call = 0; call < 5; call++) expect(await failing(backend.limits())).to.equal(cut)
+      expect(backend.health()).to.include({ state: 'open', failures: 5 })
+    })
+
     it('are kept for a while, and longer when the scheduler is away', async () => {
       const { backend, runs, clock, say } = scripted({})
       expect(await backend.limits()).to.include({ maxArraySize: 4, maxCpus: 8 })

@@ -25,3 +25,19 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
     set.delete(callback)
   }
 }
+
+/** Waits for work that others wait for too: one who gives up leaves it to them. */
+export async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work
+  let forget = (): void => undefined
+  try {
+    return await Promise.race([
+      work,
+      new Promise<never>((_resolve, reject) => {
+        forget = onAbort(signal, () => reject(signal.reason as Error))
+      }),
+    ])
+  } finally {
+    forget()
+  }
+}

@@ -1,7 +1,7 @@
 /** XNAT's REST API as typed calls, for scripts and for the data store. */
 
 import type { Readable } from 'node:stream'
-import { InputError, StoreProtocolError, printable, type CallOptions, type Checksum } from '@orbweaver/core'
+import { InputError, type CallOptions } from '@orbweaver/core'
 import {
   checkNewLabel,
   checkNewResource,
@@ -13,11 +13,13 @@ import {
   type ResourceAddress,
   type XnatAddress,
 } from './address.js'
+import { duplicatesIn, idIn, parseJson, tokenIn, tokensIn, type AliasToken } from './answers.js'
 import { findCredentials, type XnatCredentials } from './credentials.js'
-import { XnatHttp, type BodySource, type XnatHttpOptions, type XnatRequest } from './http.js'
+import { XnatHttp } from './http.js'
 import { toItem, type XnatItem } from './item.js'
+import { toFile, toResource, type XnatFile, type XnatResource } from './listed.js'
 import { oneAtATime } from './lock.js'
-import { isHtml, messageIn } from './replies.js'
+import type { BodySource, XnatHttpOptions, XnatRequest } from './request.js'
 import { readResultSet, readTable, type XnatRow } from './result-set.js'
 
 export interface XnatClientOptions extends Omit<XnatHttpOptions, 'credentials'> {
@@ -38,38 +40,6 @@ export interface ListOptions extends CallOptions {
   readonly where?: Readonly<Record<string, string>>
 }
 
-/** A resource as XNAT lists it. */
-export interface XnatResource {
-  readonly label: string
-  /** XNAT's own number. */
-  readonly id: string
-  /** Kept by the server; absent when it has not counted. */
-  readonly fileCount?: number
-  readonly bytes?: number
-  readonly format: string
-  readonly content: string
-  /** `resources`, `scans`, `assessors` or `reconstructions`. */
-  readonly category: string
-  /** Of which scan or assessor. */
-  readonly ownerId: string
-}
-
-/** A file as XNAT lists it. */
-export interface XnatFile {
-  /** Below the resource, with folders. */
-  readonly path: string
-  readonly bytes: number
-  /** Absent where the site keeps no checksums. */
-  readonly checksum?: Checksum
-  readonly format: string
-  readonly content: string
-  readonly tags: string
-  /** As the server wrote it, decoded. */
-  readonly uri: string
-  /** Label of the resource, where the server says it. */
-  readonly resource?: string
-}
-
 export interface UploadFileOptions extends CallOptions {
   /** Replace a file of this name. Default: false; the file is then told in `duplicates`. */
   readonly overwrite?: boolean
@@ -82,14 +52,6 @@ export interface UploadFileOptions extends CallOptions {
   /** `false`: leave counters and event entries out; faster for bulk loads. Default: true. */
   readonly updateStats?: boolean
   readonly contentType?: string
-}
-
-export interface AliasToken {
-  /** To be used as user name. */
-  readonly alias: string
-  /** To be used as password. Keep it as one. */
-  readonly secret: string
-  readonly expiresAtMs?: number
 }
 
 /**
@@ -354,7 +316,7 @@ export class XnatClient {
   async uploadFile(
     address: ResourceAddress,
     path: string,
-    body: BodySource | string,
+    body: BodySource | string | Uint8Array,
     options: UploadFileOptions = {},
   ): Promise<readonly string[]> {
     const { overwrite, extract, format, content, tags, description, updateStats, contentType, signal } =
@@ -433,36 +395,14 @@ export class XnatClient {
   async issueToken(options: CallOptions = {}): Promise<AliasToken> {
     const path = '/data/services/tokens/issue'
     const { text } = await this.send({ method: 'GET', path, repeat: 'once', ...options })
-    const token = parseJson(text, path)
-    const { alias, secret, estimatedExpirationTime } = token
-    if (typeof alias !== 'string' || typeof secret !== 'string') {
-      throw new StoreProtocolError('XNAT issued a token without alias or secret.')
-    }
-    return {
-      alias,
-      secret,
-      ...(typeof estimatedExpirationTime === 'number' && { expiresAtMs: estimatedExpirationTime }),
-    }
+    return tokenIn(text, path)
   }
 
   /** Aliases of this user's tokens, without their secrets. */
   async tokens(options: CallOptions = {}): Promise<readonly Omit<AliasToken, 'secret'>[]> {
     const path = '/data/services/tokens/show'
     const { text } = await this.send({ method: 'GET', path, ...options })
-    const list: unknown = JSON.parse(text)
-    if (!Array.isArray(list)) throw new StoreProtocolError('XNAT shows tokens in a form that cannot be read.')
-    return list.flatMap((token: Readonly<Record<string, unknown>>) =>
-      typeof token.alias === 'string'
-        ? [
-            {
-              alias: token.alias,
-              ...(typeof token.estimatedExpirationTime === 'number' && {
-                expiresAtMs: token.estimatedExpirationTime,
-              }),
-            },
-          ]
-        : [],
-    )
+    return tokensIn(text)
   }
 
   async invalidateToken(alias: string, options: CallOptions = {}): Promise<void> {
@@ -473,85 +413,4 @@ export class XnatClient {
 
 function listQuery({ columns, xsiType, where }: ListOptions): XnatRequest['query'] {
   return { xsiType, columns: columns?.join(','), ...where }
-}
-
-function toResource(row: XnatRow): XnatResource {
-  const fileCount = numberIn(row.file_count)
-  const bytes = numberIn(row.file_size)
-  return {
-    label: row.label ?? '',
-    id: row.xnat_abstractresource_id ?? '',
-    ...(fileCount !== undefined && { fileCount }),
-    ...(bytes !== undefined && { bytes }),
-    format: row.format ?? '',
-    content: row.content ?? '',
-    category: row.category ?? '',
-    ownerId: row.cat_id ?? '',
-  }
-}
-
-function toFile(row: XnatRow): XnatFile {
-  const uri = plainPath(row.uri ?? '', row.name ?? '')
-  // `Name` loses folders; the path is what follows `/files/` after the resource. A folder may be called `files` as well.
-  const path = /\/resources\/[^/]+\/files\/(.+)$/s.exec(uri)?.[1] ?? row.name ?? ''
-  const digest = (row.digest ?? '').toLowerCase()
-  return {
-    path,
-    bytes: numberIn(row.size) ?? 0,
-    ...(/^[0-9a-f]{32}$/.test(digest) && { checksum: { algorithm: 'md5', hex: digest } as const }),
-    format: row.file_format ?? '',
-    content: row.file_content ?? '',
-    tags: row.file_tags ?? '',
-    uri,
-    resource: row.collection ?? '',
-  }
-}
-
-/** URIs in listings are encoded or not, by version: `Name` is not, and tells which. */
-function plainPath(uri: string, name: string): string {
-  if (uri.endsWith(`/${name}`)) return uri
-  try {
-    return decodeURIComponent(uri)
-  } catch (error) {
-    if (error instanceof URIError) return uri
-    throw error
-  }
-}
-
-export function numberIn(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined
-}
-
-/** An id alone on a line; web pages are refused. */
-function idIn(text: string): string {
-  if (isHtml('', text)) {
-    throw new StoreProtocolError(`XNAT answered with a page in place of an id: ${messageIn(text)}`)
-  }
-  return text.trim()
-}
-
-function duplicatesIn(text: string): readonly string[] {
-  const trimmed = text.trim()
-  if (trimmed === '') return []
-  if (trimmed.startsWith('{')) {
-    const { duplicates } = parseJson(trimmed, 'an upload')
-    if (Array.isArray(duplicates)) return duplicates.map(String)
-  }
-  // An answer of another kind (a workflow id) is no list of duplicates.
-  if (isHtml('', trimmed)) {
-    throw new StoreProtocolError(`XNAT answered an upload with a page: ${messageIn(trimmed)}`)
-  }
-  return []
-}
-
-function parseJson(text: string, what: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null) return value as Readonly<Record<string, unknown>>
-  } catch (error) {
-    throw new StoreProtocolError(`The answer of XNAT to ${what} is no JSON: ${printable(messageIn(text))}.`, {
-      cause: error,
-    })
-  }
-  throw new StoreProtocolError(`The answer of XNAT to ${what} is no object.`)
 }

@@ -1,13 +1,9 @@
 /** One conversation with one XNAT: a login kept, requests limited, dropped ones repeated where that is safe. */
 
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import axios, { AxiosHeaders, type AxiosInstance, type AxiosResponse } from 'axios'
 import {
   AccessDeniedError,
-  InputError,
   PipelineError,
   StoreProtocolError,
   StoreUnavailableError,
@@ -15,88 +11,12 @@ import {
   type CallOptions,
 } from '@orbweaver/core'
 import pLimit from 'p-limit'
-import { onAbort } from './abort.js'
+import { abortable } from './abort.js'
 import type { XnatCredentials } from './credentials.js'
-import { htmlError, isHtml, replyError, transportError, type ReplyFacts } from './replies.js'
+import { Wire, readText } from './exchange.js'
+import { htmlError, isHtml, replyError, type ReplyFacts } from './replies.js'
+import type { XnatHttpOptions, XnatReply, XnatRequest, XnatStreamReply } from './request.js'
 
-/** How a request that failed for want of an answer is repeated. */
-export interface RetryOptions {
-  /** All in all. Default 5. */
-  readonly tries?: number
-  /** Before the second try; doubles from then on, with some chance in it. Default 500 ms. */
-  readonly firstDelayMs?: number
-  /** Default 15 000 ms. */
-  readonly maxDelayMs?: number
-}
-
-/** One exchange, for counting and for logs. Never holds a secret or content. */
-export interface RequestEvent {
-  readonly method: string
-  /** Below the server, without query. */
-  readonly path: string
-  /** Undefined: no answer. */
-  readonly status: number | undefined
-  /** Until the head of the answer was there. */
-  readonly durationMs: number
-}
-
-export interface XnatHttpOptions {
-  /** As `https://xnat.example.edu` or `https://example.edu/xnat`. */
-  readonly url: string
-  /** Or where to find them; asked once, at the first request. */
-  readonly credentials: XnatCredentials | (() => Promise<XnatCredentials>)
-  /** Certificates (PEM) to trust in place of the system's. */
-  readonly ca?: string
-  /** Requests under way at once. Default 8. */
-  readonly requestLimit?: number
-  readonly retry?: RetryOptions
-  /** Longest time in which no byte moves. Default 300 000 ms; long because XNAT unpacks inside the request. */
-  readonly idleTimeoutMs?: number
-  /** Default `orbweaver`. Never a browser's: XNAT then answers with login pages. */
-  readonly userAgent?: string
-  readonly onRequest?: (event: RequestEvent) => void
-}
-
-/** A body that can be sent again: `open` is called once a try. */
-export interface BodySource {
-  /** Undefined: not known; only zip archives can be sent so. */
-  readonly bytes: number | undefined
-  /** @param moved - to be called when bytes have moved; the idle time begins anew */
-  open(moved: () => void): Readable | Promise<Readable>
-}
-
-export interface XnatRequest extends CallOptions {
-  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE'
-  /** Below the server, encoded: `/data/projects`. */
-  readonly path: string
-  /** In the order given; undefined ones are left out. */
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>
-  readonly contentType?: string
-  readonly body?: string | BodySource
-  /**
-   * Whether the same request may be sent again after a drop or a 5xx. `once`: only when it surely never arrived. Default:
-   * `safe` for GET, PUT and DELETE, `once` for POST.
-   */
-  readonly repeat?: 'safe' | 'once'
-  /** Good answers beside 2xx. */
-  readonly also?: readonly number[]
-}
-
-/** A good answer. */
-export interface XnatReply {
-  readonly status: number
-  /** Lower-case names. */
-  readonly headers: Readonly<Record<string, string>>
-  readonly text: string
-}
-
-export interface XnatStreamReply {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Readable
-}
-
-const BROWSER_AGENT = /MSIE|Mozilla|AppleWebKit|Opera|Chrome|Safari|Gecko/i
 const LOGIN_PAUSE_MS = 60_000
 const LONGEST_LOGIN_PAUSE_MS = 3_600_000
 /** Of an error page, or of a reply read whole. */
@@ -105,52 +25,30 @@ const MAX_TEXT_CHARS = 512 * 1024 * 1024
 
 /** @internal Scripts use {@link XnatClient}. */
 export class XnatHttp {
-  /** Without a slash at the end. */
-  readonly url: string
   readonly #options: XnatHttpOptions
-  readonly #axios: AxiosInstance
-  readonly #agents: readonly [HttpAgent, HttpsAgent]
+  readonly #wire: Wire
   readonly #limit: ReturnType<typeof pLimit>
   #credentials: Promise<XnatCredentials> | undefined
   #user: string | undefined
   #session: Promise<string> | undefined
   #refused:
     { readonly error: AccessDeniedError; readonly untilMs: number; readonly pauseMs: number } | undefined
-  /** Sticky cookies of load balancers; XNAT's own session is kept apart. */
-  readonly #cookies = new Map<string, string>()
-  #requests = 0
   #closed = false
 
   constructor(options: XnatHttpOptions) {
-    this.url = baseUrl(options.url)
     this.#options = options
-    if (options.userAgent !== undefined && BROWSER_AGENT.test(options.userAgent)) {
-      throw new InputError('A user agent that looks like a browser gets web pages from XNAT: use another.')
-    }
+    this.#wire = new Wire(options)
     this.#limit = pLimit(options.requestLimit ?? 8)
-    const agentOptions = { keepAlive: true, maxSockets: (options.requestLimit ?? 8) * 2 }
-    this.#agents = [
-      new HttpAgent(agentOptions),
-      new HttpsAgent({ ...agentOptions, ...(options.ca !== undefined && { ca: options.ca }) }),
-    ]
-    this.#axios = axios.create({
-      adapter: 'http',
-      responseType: 'stream',
-      // A redirect is an expired login or a wrong URL; following one would also hold a whole upload in memory.
-      maxRedirects: 0,
-      maxBodyLength: Infinity,
-      maxContentLength: Infinity,
-      timeout: 0,
-      validateStatus: () => true,
-      transformRequest: (data: unknown) => data,
-      httpAgent: this.#agents[0],
-      httpsAgent: this.#agents[1],
-    })
+  }
+
+  /** Without a slash at the end. */
+  get url(): string {
+    return this.#wire.url
   }
 
   /** How many requests were sent so far, logins included. */
   get requests(): number {
-    return this.#requests
+    return this.#wire.requests
   }
 
   /** The name that is logged in, once it is known. */
@@ -166,7 +64,7 @@ export class XnatHttp {
         const text = await readText(reply.body, MAX_TEXT_CHARS)
         return { status: reply.status, headers: reply.headers, text }
       } catch (error) {
-        throw this.#failure(error, request)
+        throw this.#wire.failure(error, request)
       }
     })
   }
@@ -178,7 +76,7 @@ export class XnatHttp {
 
   /** What a failed body means. */
   bodyError(error: unknown, request: XnatRequest): unknown {
-    return this.#failure(error, request)
+    return this.#wire.failure(error, request)
   }
 
   /** Log in now, or prove that the login still holds. @returns the user's name */
@@ -197,14 +95,17 @@ export class XnatHttp {
       try {
         const cookie = await session
         const signal = AbortSignal.timeout(5000)
-        const reply = await this.#exchange({ method: 'DELETE', path: '/data/JSESSION', signal }, { cookie })
+        const reply = await this.#wire.exchange(
+          { method: 'DELETE', path: '/data/JSESSION', signal },
+          { cookie },
+        )
         reply.body.resume()
       } catch (error) {
         // The session ends by itself after some minutes; there is nothing to be told and nothing to be done.
         if (!(error instanceof Error)) throw error
       }
     }
-    for (const agent of this.#agents) agent.destroy()
+    this.#wire.close()
   }
 
   // ---------------------------------------------------------------- tries
@@ -232,7 +133,7 @@ export class XnatHttp {
   async #loggedIn(request: XnatRequest): Promise<XnatStreamReply> {
     for (let logins = 0; ; logins += 1) {
       const session = this.#cookie(request.signal)
-      const reply = await this.#exchange(request, { cookie: await abortable(session, request.signal) })
+      const reply = await this.#wire.exchange(request, { cookie: await abortable(session, request.signal) })
       const good =
         (reply.status >= 200 && reply.status < 300) || request.also?.includes(reply.status) === true
       const type = reply.headers['content-type'] ?? ''
@@ -241,7 +142,7 @@ export class XnatHttp {
       if (good && !page) return reply
       const body = await readText(reply.body, MAX_ERROR_CHARS, true).catch((error: unknown) => {
         // A bad status says enough without its page.
-        if (good) throw this.#failure(error, request)
+        if (good) throw this.#wire.failure(error, request)
         return ''
       })
       const facts: ReplyFacts = { ...shown(request), status: reply.status, contentType: type, body }
@@ -255,7 +156,7 @@ export class XnatHttp {
         continue
       }
       if (page && isHtml(type, body)) throw htmlError(facts)
-      if (page) return { ...reply, body: await asStream(body) }
+      if (page) return { ...reply, body: Readable.from([Buffer.from(body)], { objectMode: false }) }
       throw withRetryAfter(replyError(facts, { user: this.#user }), reply.headers['retry-after'])
     }
   }
@@ -294,9 +195,12 @@ export class XnatHttp {
           contentType: 'application/x-www-form-urlencoded',
         }
       : { method: 'GET', path: '/data/JSESSION' }
-    const reply = await this.#exchange(request, who.needsForm() ? {} : { authorization: who.authorization() })
+    const reply = await this.#wire.exchange(
+      request,
+      who.needsForm() ? {} : { authorization: who.authorization() },
+    )
     const body = await readText(reply.body, MAX_ERROR_CHARS, true).catch((error: unknown) => {
-      throw this.#failure(error, request)
+      throw this.#wire.failure(error, request)
     })
     const facts = {
       ...shown(request),
@@ -331,137 +235,10 @@ export class XnatHttp {
     this.#refused = { error, untilMs: Date.now() + pauseMs, pauseMs }
     return error
   }
-
-  // ---------------------------------------------------------------- one exchange
-
-  async #exchange(
-    request: XnatRequest,
-    login: { readonly cookie?: string; readonly authorization?: string },
-  ): Promise<XnatStreamReply & { readonly cookies: readonly string[] }> {
-    const { method, path, query, body, contentType, signal } = request
-    const { idleTimeoutMs = 300_000, userAgent = 'orbweaver', onRequest } = this.#options
-    const controller = new AbortController()
-    const forget = onAbort(signal, () => controller.abort(signal?.reason))
-    let idle: StoreUnavailableError | undefined
-    const giveUp = (): void => {
-      idle = new StoreUnavailableError(
-        `XNAT at ${new URL(this.url).host} sent and took nothing for ${Math.round(idleTimeoutMs / 1000)} s. ${method} ${path}`,
-        { details: { method, path, code: 'IDLE' } },
-      )
-      controller.abort(idle)
-    }
-    const timer = setTimeout(giveUp, idleTimeoutMs)
-    timer.unref()
-    const moved = (): void => {
-      timer.refresh()
-    }
-    const done = (): void => {
-      clearTimeout(timer)
-      forget()
-    }
-    const cookies = [...this.#cookies].map(([name, value]) => `${name}=${value}`)
-    if (login.cookie !== undefined) cookies.push(`JSESSIONID=${login.cookie}`)
-    const headers = new AxiosHeaders({ 'user-agent': userAgent, accept: '*/*' })
-    if (cookies.length > 0) headers.set('cookie', cookies.join('; '))
-    if (login.authorization !== undefined) headers.set('authorization', login.authorization)
-    let data: Readable | Buffer | undefined
-    let sourceError: Error | undefined
-    const startMs = performance.now()
-    this.#requests += 1
-    const tell = (status: number | undefined): void =>
-      onRequest?.({ method, path, status, durationMs: performance.now() - startMs })
-    try {
-      if (typeof body === 'string') data = Buffer.from(body)
-      else if (body !== undefined) {
-        data = await body.open(moved)
-        data.once('error', (error) => (sourceError ??= error))
-      }
-      headers.set('content-type', contentType ?? (data === undefined ? false : 'application/octet-stream'))
-      const bytes = Buffer.isBuffer(data) ? data.length : typeof body === 'object' ? body.bytes : 0
-      if (bytes !== undefined && method !== 'GET') headers.set('content-length', String(bytes))
-      const response: AxiosResponse<Readable> = await this.#axios.request({
-        method,
-        url: `${this.url}${path}${queryText(query)}`,
-        headers,
-        data,
-        signal: controller.signal,
-      })
-      tell(response.status)
-      response.data.on('data', moved)
-      response.data.pause()
-      response.data.once('close', done)
-      // Somebody else reads the body; an error that comes when nobody looks must not end the process.
-      response.data.on('error', done)
-      const setCookies = response.headers['set-cookie'] ?? []
-      this.#keepCookies(setCookies)
-      return {
-        status: response.status,
-        headers: headersOf(response),
-        body: response.data,
-        cookies: setCookies,
-      }
-    } catch (error) {
-      tell(undefined)
-      done()
-      if (signal?.aborted === true) throw signal.reason
-      throw sourceError ?? idle ?? this.#failure(error, request)
-    } finally {
-      if (data !== undefined && !Buffer.isBuffer(data) && !data.destroyed && !data.readableEnded)
-        data.destroy()
-    }
-  }
-
-  #keepCookies(lines: readonly string[]): void {
-    for (const line of lines) {
-      const [pair = '', ...attributes] = line.split(';')
-      const [name = '', ...rest] = pair.split('=')
-      const key = name.trim()
-      if (key === '' || key === 'JSESSIONID' || key === 'SESSION_EXPIRATION_TIME') continue
-      if (attributes.some((attribute) => /^\s*max-age\s*=\s*0\s*$/i.test(attribute)))
-        this.#cookies.delete(key)
-      else if (this.#cookies.size < 20) this.#cookies.set(key, rest.join('=').trim())
-    }
-  }
-
-  #failure(error: unknown, request: XnatRequest): unknown {
-    if (request.signal?.aborted === true) return request.signal.reason
-    return transportError(error, request.method, request.path, new URL(this.url).host)
-  }
-}
-
-function baseUrl(text: string): string {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch (error) {
-    throw new InputError(`${printable(text)} is no URL of an archive.`, { cause: error })
-  }
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    throw new InputError(`${printable(text)} is no http or https URL.`)
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new InputError('The URL of the archive holds a user name or password.', {
-      hint: 'Take it out: credentials come from the environment or ~/.netrc.',
-    })
-  }
-  return `${url.origin}${url.pathname.replace(/\/+$/, '').replace(/\/data$/, '')}`
-}
-
-function queryText(query: XnatRequest['query']): string {
-  const parts = Object.entries(query ?? {}).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`],
-  )
-  return parts.length === 0 ? '' : `?${parts.join('&')}`
 }
 
 function shown({ method, path }: XnatRequest): { readonly method: string; readonly path: string } {
   return { method, path }
-}
-
-function headersOf(response: AxiosResponse): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
-  )
 }
 
 function sessionIn(cookies: readonly string[]): string | undefined {
@@ -470,26 +247,6 @@ function sessionIn(cookies: readonly string[]): string | undefined {
     if (found !== undefined) return found
   }
   return undefined
-}
-
-/** @param short - longer bodies are cut, not refused */
-async function readText(body: Readable, most: number, short = false): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    chunks.push(chunk)
-    if (bytes <= most) continue
-    body.destroy()
-    if (short) break
-    throw new StoreProtocolError(`An answer of XNAT is longer than ${most} bytes.`)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-async function asStream(text: string): Promise<Readable> {
-  const { Readable: stream } = await import('node:stream')
-  return stream.from([Buffer.from(text)], { objectMode: false })
 }
 
 function neverArrived(error: StoreUnavailableError): boolean {
@@ -505,22 +262,6 @@ function withRetryAfter(error: PipelineError, header: string | undefined): Pipel
     details: { ...error.details, retryAfterMs: seconds * 1000 },
     ...(error.hint !== undefined && { hint: error.hint }),
   })
-}
-
-/** The login is shared: one who gives up leaves it to the others. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work
-  let forget = (): void => undefined
-  try {
-    return await Promise.race([
-      work,
-      new Promise<never>((_resolve, reject) => {
-        forget = onAbort(signal, () => reject(signal.reason as Error))
-      }),
-    ])
-  } finally {
-    forget()
-  }
 }
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

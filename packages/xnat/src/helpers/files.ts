@@ -11,9 +11,19 @@ import {
 } from '@orbweaver/core'
 import type { ResourceAddress } from '../client/address.js'
 import type { XnatClient } from '../client/client.js'
-import { downloadFiles } from '../store/download.js'
+import { downloadFiles, type DownloadContext } from '../store/download.js'
 import { toEntry, uploadFiles } from '../store/upload.js'
 import { describeAddress } from './sync-tree.js'
+
+/** So far; only grows. What is there already and is not sent again does not count. */
+export interface TransferProgress {
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+export interface TransferOptions extends CallOptions {
+  readonly onProgress?: (progress: TransferProgress) => void
+}
 
 /**
  * Send files into a resource and see by listing that they are there. Other files of the resource stay.
@@ -27,9 +37,10 @@ export async function sendFiles(
   client: XnatClient,
   address: ResourceAddress,
   source: FileSource,
-  options: CallOptions & { readonly overwrite?: boolean } = {},
+  options: TransferOptions & { readonly overwrite?: boolean } = {},
 ): Promise<readonly FileEntry[]> {
-  const { overwrite = false, signal } = options
+  const { overwrite = false, signal, onProgress } = options
+  const totalBytes = source.files.reduce((sum, { bytes }) => sum + bytes, 0)
   const call: CallOptions = signal === undefined ? {} : { signal }
   // XNAT lists nothing for a place that is not there.
   await client.item(address.node, call)
@@ -53,7 +64,10 @@ export async function sendFiles(
     },
     address,
     source,
-    call,
+    {
+      ...call,
+      ...(onProgress !== undefined && { onProgress: (bytes) => onProgress({ bytes, totalBytes }) }),
+    },
   )
   return listed.filter(({ path }) => mine.has(path))
 }
@@ -69,9 +83,9 @@ export async function fetchFiles(
   client: XnatClient,
   address: ResourceAddress,
   folder: string,
-  options: CallOptions & { readonly wanted?: (path: string) => boolean } = {},
+  options: TransferOptions & { readonly wanted?: (path: string) => boolean } = {},
 ): Promise<readonly FileEntry[]> {
-  const { wanted = () => true, signal } = options
+  const { wanted = () => true, signal, onProgress } = options
   const call: CallOptions = signal === undefined ? {} : { signal }
   await client.item(address.node, call)
   const all = (await client.files(address, call)).map(toEntry)
@@ -80,7 +94,15 @@ export async function fetchFiles(
     throw new NotFoundError(`There is no such file in ${printable(shownAs(address))}.`)
   }
   const totalBytes = all.reduce((sum, { bytes }) => sum + bytes, 0)
-  const context = { client, shown: shownAs(address), totalBytes }
+  const wantedBytes = files.reduce((sum, { bytes }) => sum + bytes, 0)
+  const context: DownloadContext = {
+    client,
+    shown: shownAs(address),
+    totalBytes,
+    ...(onProgress !== undefined && {
+      onProgress: (bytes) => onProgress({ bytes, totalBytes: wantedBytes }),
+    }),
+  }
   await downloadFiles(context, address, files, createFolderSink(folder), call)
   return files
 }

@@ -15,7 +15,8 @@ import {
   type FileEntry,
 } from '@orbweaver/core'
 import type { LabelAddress } from '../client/address.js'
-import type { XnatClient, XnatFile } from '../client/client.js'
+import type { XnatClient } from '../client/client.js'
+import type { XnatFile } from '../client/listed.js'
 import { downloadFiles } from '../store/download.js'
 import { uploadFiles } from '../store/upload.js'
 import { SyncManifest } from './sync-manifest.js'
@@ -162,13 +163,14 @@ export class ResourceSyncer {
         signal?.throwIfAborted()
         const resource = all.get(key)
         if (resource === undefined) continue
+        const before = sum(work.moved)
         const tell = (bytes: number): void =>
           options.onProgress?.({
             resource: key,
             resources: index,
             totalResources: folders.length,
             movedFiles: work.moved.length,
-            movedBytes: sum(work.moved) + bytes,
+            movedBytes: before + bytes,
           })
         tell(0)
         await this.#resource(work, resource, remote.resources.has(key), tell)
@@ -192,7 +194,7 @@ export class ResourceSyncer {
       moves = await plan(work, resource, listed)
       if (work.options.dryRun === true) work.moved.push(...moves.map(toEntry))
       else if (moves.length > 0) {
-        if (work.direction === 'toLocal') await this.#down(work, resource, moves)
+        if (work.direction === 'toLocal') await this.#down(work, resource, moves, tell)
         else await this.#up(work, resource, moves, listed, tell)
         await work.manifest.save()
       }
@@ -207,12 +209,17 @@ export class ResourceSyncer {
     }
   }
 
-  async #down(work: Work, resource: SyncResource, moves: readonly Move[]): Promise<void> {
+  async #down(
+    work: Work,
+    resource: SyncResource,
+    moves: readonly Move[],
+    tell: (bytes: number) => void,
+  ): Promise<void> {
     const sink = createFolderSink(work.folder)
     const { folder } = resource
     const byName = new Map(moves.map((move) => [move.name, move]))
     await downloadFiles(
-      { client: this.#client, shown: shownAs(resource), totalBytes: undefined },
+      { client: this.#client, shown: shownAs(resource), totalBytes: undefined, onProgress: tell },
       resource,
       moves.map(entryOf),
       {

@@ -2,6 +2,7 @@
 
 import {
   ConflictError,
+  FINAL_STATES,
   NotFoundError,
   StoreUnavailableError,
   formatRef,
@@ -57,6 +58,8 @@ export class Assessors {
   readonly #context: AssessorsContext
   /** Labels of the resources that were there, and when that was seen. */
   readonly #seen = new Map<string, { readonly labels: Set<string>; readonly atMs: number }>()
+  /** What was written here last, by assessor. */
+  readonly #written = new Map<string, { readonly nonce: string; readonly before: string }>()
 
   constructor(context: AssessorsContext) {
     this.#context = context
@@ -65,7 +68,7 @@ export class Assessors {
   async read(ref: OnSession, options: CallOptions): Promise<AssessorDetail> {
     const item = await this.#item(ref, options)
     const record = recordOfItem(item)
-    return { node: toAssessorNode(fieldsOfItem(item)), ...(record !== undefined && { record }) }
+    return { node: toAssessorNode(fieldsOfItem(item), ref.session), ...(record !== undefined && { record }) }
   }
 
   /** Whether the assessor had no such resource a moment ago: then there is nothing to compare an upload with. */
@@ -141,9 +144,10 @@ export class Assessors {
       note,
       quality: '',
       ...procFields(type, record, statusWord),
+      inputs: '',
       resources: [],
     }
-    return { node: toAssessorNode(fields), record: copyOf(record), created: true }
+    return { node: toAssessorNode(fields, ref.session), record: copyOf(record), created: true }
   }
 
   async update(
@@ -161,7 +165,8 @@ export class Assessors {
           if (item === undefined) throw missing(ref)
           const before = fieldsOfItem(item)
           this.#see(ref, before)
-          const node = toAssessorNode(before)
+          const node = toAssessorNode(before, ref.session)
+          this.#checkNotOverwritten(ref, before, node.revision)
           if (node.revision !== revision) throw changed(ref, node.revision, revision)
           const { record, quality } = change
           const after = changedFields(before, change, words)
@@ -182,10 +187,59 @@ export class Assessors {
             }),
             options,
           )
-          return toAssessorNode(after)
+          this.#remember(ref, after)
+          if (record !== undefined && FINAL_STATES.has(record.state)) {
+            await this.#checkLastWrite(ref, sessionId, options)
+          }
+          return toAssessorNode(after, ref.session)
         },
         options,
       ),
+    )
+  }
+
+  /** Nobody writes after this: what another wrote in the same moment shows now or never. */
+  async #checkLastWrite(ref: OnSession, sessionId: string, options: CallOptions): Promise<void> {
+    let now: XnatItem | undefined
+    try {
+      now = await this.#findItem(ref, sessionId, options)
+    } catch (error) {
+      // The write was acknowledged; it does not become undone because it cannot be looked at now.
+      if (error instanceof StoreUnavailableError) return
+      throw error
+    }
+    if (now === undefined) throw missing(ref)
+    const fields = fieldsOfItem(now)
+    this.#checkNotOverwritten(ref, fields, toAssessorNode(fields, ref.session).revision)
+  }
+
+  #remember(ref: OnSession, { note }: AssessorFields): void {
+    const { nonce, before } = parseSummary(note) ?? {}
+    if (nonce === undefined || before === undefined) return
+    const key = formatRef(ref)
+    this.#written.delete(key)
+    this.#written.set(key, { nonce, before })
+    const [oldest] = this.#written.keys()
+    if (this.#written.size > MOST_BELIEVED && oldest !== undefined) this.#written.delete(oldest)
+  }
+
+  /**
+   * XNAT has no "change it only if it is as I read it": between our last look and our write another may write as well, and the
+   * later write stays. It shows in what each says it replaced.
+   *
+   * @throws ConflictError with `overwritten` in its details: another engine replaced the very state that we had replaced
+   */
+  #checkNotOverwritten(ref: OnSession, now: AssessorFields, revision: string): void {
+    const key = formatRef(ref)
+    const mine = this.#written.get(key)
+    const theirs = parseSummary(now.note)
+    if (mine === undefined || theirs === undefined) return
+    if (theirs.nonce === mine.nonce || theirs.before !== mine.before) return
+    // Told once; from here on theirs is what is there.
+    this.#written.delete(key)
+    throw new ConflictError(
+      `Assessor ${printable(key)} was written by another engine in the same moment, over what was written here: two engines with different work roots serve this project.`,
+      { details: { ref: key, revision, overwritten: true }, hint: 'End one of the two.' },
     )
   }
 
@@ -234,12 +288,16 @@ function changedFields(
   if (record === undefined) {
     // Not one of ours: the verdict alone is written, its own note stays.
     if (old === undefined) return fields
-    return { ...fields, note: formatNote(reasonIn(before.note), { ...old, nonce: newNonce() }) }
+    const summary = { ...old, nonce: newNonce(), before: old.nonce }
+    return { ...fields, note: formatNote(reasonIn(before.note), summary) }
   }
   const statusWord = statusWordOf(record.state, words, record.cause?.kind)
   return {
     ...fields,
-    note: formatNote(record.reason, summaryOf(record, statusWord, old?.scans)),
+    note: formatNote(record.reason, {
+      ...summaryOf(record, statusWord, old?.scans),
+      ...(old !== undefined && { before: old.nonce }),
+    }),
     ...procFields(before.xsiType, record, statusWord),
   }
 }

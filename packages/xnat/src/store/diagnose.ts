@@ -2,7 +2,7 @@
 
 import { NotFoundError, PipelineError, type CallOptions, type Diagnosis } from '@orbweaver/core'
 import type { XnatClient } from '../client/client.js'
-import { GEN_PROC, QC } from './document.js'
+import { GEN_PROC, QC, SUBJECT_GEN_PROC } from './document.js'
 
 /** Before this version XNAT has no `/xapi`. */
 const OLDEST = [1, 7] as const
@@ -78,9 +78,14 @@ async function describeVersion(client: XnatClient, options: CallOptions): Promis
 
 function describeTypes(types: ReadonlySet<string>): Diagnosis {
   const check = 'archive: results'
-  if (types.has(GEN_PROC)) return { check, status: 'ok', found: `kept as ${GEN_PROC}, with DAX's fields` }
+  const onSubjects = types.has(SUBJECT_GEN_PROC)
+    ? `those on subjects as ${SUBJECT_GEN_PROC}`
+    : `those on subjects as resources: the site does not have ${SUBJECT_GEN_PROC}`
+  if (types.has(GEN_PROC)) {
+    return { check, status: 'ok', found: `kept as ${GEN_PROC}, with DAX's fields; ${onSubjects}` }
+  }
   if (types.has(QC)) {
-    return { check, status: 'ok', found: `kept as ${QC}: the site does not have ${GEN_PROC}` }
+    return { check, status: 'ok', found: `kept as ${QC}: the site does not have ${GEN_PROC}; ${onSubjects}` }
   }
   return {
     check,

@@ -10,9 +10,10 @@ import {
   type ResourceNode,
   type TaskRecord,
 } from '@orbweaver/core'
-import { numberIn } from '../client/client.js'
+import { numberIn } from '../client/listed.js'
 import type { XnatItem } from '../client/item.js'
 import { unescapeHtml } from '../client/replies.js'
+import { formatDaxInputs, readDaxInputs, scansOf } from './dax-inputs.js'
 import { parseSummary, type Summary } from './summary.js'
 
 /** The data type of DAX's plugin; its fields are what DAX's reports and pages read. */
@@ -25,11 +26,18 @@ export function isGenProc(xsiType: string | undefined): boolean {
   return xsiType?.toLowerCase() === GEN_PROC.toLowerCase()
 }
 
+/** The like of {@link GEN_PROC} for results that hang on a subject; a plugin of its own. */
+export const SUBJECT_GEN_PROC = 'proc:subjGenProcData'
+
+/** Either of the plugins' types. */
+export function isProcessing(xsiType: string): boolean {
+  return isGenProc(xsiType) || xsiType.toLowerCase() === SUBJECT_GEN_PROC.toLowerCase()
+}
+
 /** The parameter that holds the whole record. Its field is of XNAT's long text type. */
 export const RECORD_PARAMETER = 'orbweaver'
 /** A resource of our own on a node; never shown as one of its resources. */
 export const OWN_RESOURCE = 'ORBWEAVER'
-const MAX_DAX_INPUTS = 10_000
 
 /** An assessor's fields, from a listing or from the item itself. */
 export interface AssessorFields {
@@ -43,11 +51,17 @@ export interface AssessorFields {
   readonly procType: string
   readonly procVersion: string
   readonly procStatus: string
+  /** The plugin's field, as it was written. */
+  readonly inputs: string
   readonly resources: readonly ResourceNode[]
 }
 
-/** What a snapshot shows of an assessor. */
-export function toAssessorNode(fields: AssessorFields): AssessorNode {
+/**
+ * What a snapshot shows of an assessor.
+ *
+ * @param session - label of the session it hangs on; empty: it hangs on a subject
+ */
+export function toAssessorNode(fields: AssessorFields, session: string): AssessorNode {
   const summary = parseSummary(fields.note)
   const statusWord = fields.procStatus === '' ? (summary?.statusWord ?? '') : fields.procStatus
   // A word that somebody wrote by hand counts more than our line about the word before it.
@@ -65,9 +79,19 @@ export function toAssessorNode(fields: AssessorFields): AssessorNode {
     ...(ours?.retryAtMs !== undefined && { retryAtMs: ours.retryAtMs }),
     quality: fields.quality,
     resources: fields.resources,
-    ...(summary?.scans !== undefined && { scans: summary.scans }),
+    ...(summary === undefined
+      ? madeElsewhere(fields, session)
+      : summary.scans !== undefined && { scans: summary.scans }),
     revision: revisionOf(fields, summary),
   }
+}
+
+/** Of a processing result without our line: another program made it, and DAX's field says what from. */
+function madeElsewhere(fields: AssessorFields, session: string): Pick<AssessorNode, 'inputs' | 'scans'> {
+  if (!isProcessing(fields.xsiType)) return {}
+  const inputs = readDaxInputs(fields.inputs)
+  const scans = scansOf(inputs, { ...fields, session })
+  return { inputs, ...(scans !== undefined && { scans }) }
 }
 
 /** Changes with each write of ours, and with each change that a person makes to status or verdict. */
@@ -110,8 +134,9 @@ export function fieldsOfItem(item: XnatItem): AssessorFields {
     procType: fields.proctype ?? '',
     procVersion: fields.procversion ?? '',
     procStatus: fields.procstatus ?? '',
+    inputs: fields.inputs ?? '',
     resources: sortResources(
-      (children['out/file'] ?? []).map(({ fields: of }) =>
+      (children['out/file'] ?? children['resources/resource'] ?? []).map(({ fields: of }) =>
         toResourceNode(of.label ?? '', of.file_count, of.file_size),
       ),
     ),
@@ -155,7 +180,8 @@ export interface AssessorDocument {
   readonly id: string
   readonly label: string
   readonly project: string
-  readonly sessionId: string
+  /** XNAT's id of the session it hangs on; absent: it hangs on the subject of its address. */
+  readonly sessionId?: string
   readonly note?: string
   readonly quality?: string
   readonly record?: TaskRecord
@@ -165,7 +191,11 @@ export interface AssessorDocument {
   readonly scans?: readonly string[]
 }
 
-const ROOT: Readonly<Record<string, string>> = { [GEN_PROC]: 'proc:Processing', [QC]: 'xnat:QCAssessment' }
+const ROOT: Readonly<Record<string, string>> = {
+  [GEN_PROC]: 'proc:Processing',
+  [SUBJECT_GEN_PROC]: 'proc:SubjectProcessing',
+  [QC]: 'xnat:QCAssessment',
+}
 
 /** The elements stand in the order of XNAT's schemas (`xnat.xsd`, `proc.xsd`). */
 export function assessorXml(document: AssessorDocument): string {
@@ -180,11 +210,12 @@ export function assessorXml(document: AssessorDocument): string {
     date === undefined ? '' : element('xnat:date', date),
     note === undefined ? '' : element('xnat:note', note),
     quality === undefined ? '' : `<xnat:validation status="${escapeXml(quality)}"/>`,
-    element('xnat:imageSession_ID', sessionId),
-    record === undefined
+    sessionId === undefined ? '' : element('xnat:imageSession_ID', sessionId),
+    // Only what hangs on a session has parameters.
+    record === undefined || sessionId === undefined
       ? ''
       : `<xnat:parameters><xnat:addParam name="${RECORD_PARAMETER}">${escapeXml(formatRecord(record))}</xnat:addParam></xnat:parameters>`,
-    ...(type === GEN_PROC ? genProcFields(document) : qcScans(scans)),
+    ...(type === QC ? qcScans(scans) : genProcFields(document)),
   ]
   const typeAttribute =
     type === QC && record !== undefined ? ` type="${escapeXml(record.procType.slice(0, 255))}"` : ''
@@ -204,7 +235,7 @@ function qcScans(scans: readonly string[] | undefined): string[] {
 function genProcFields({ record, statusWord }: AssessorDocument): string[] {
   if (record === undefined) return []
   const { job } = record
-  const inputs = JSON.stringify(daxInputs(record))
+  const inputs = formatDaxInputs(record)
   const memoryMb = job?.peakMemoryBytes === undefined ? undefined : Math.ceil(job.peakMemoryBytes / 1024 ** 2)
   const fields: readonly (readonly [string, string | undefined])[] = [
     ['procstatus', statusWord],
@@ -216,7 +247,7 @@ function genProcFields({ record, statusWord }: AssessorDocument): string[] {
     ['jobstartdate', job?.startedAtMs === undefined ? undefined : isoDate(job.startedAtMs)],
     ['memused', job?.peakMemoryBytes === undefined ? undefined : `${Math.ceil(job.peakMemoryBytes / 1024)}K`],
     ['jobnode', job?.node],
-    ['inputs', inputs.length <= MAX_DAX_INPUTS ? inputs : undefined],
+    ['inputs', inputs],
   ]
   return fields.flatMap(([name, value]) =>
     value === undefined ? [] : [element(`proc:${name}`, name === 'inputs' ? value : value.slice(0, 255))],
@@ -225,27 +256,6 @@ function genProcFields({ record, statusWord }: AssessorDocument): string[] {
 
 export function isoDate(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10)
-}
-
-/** DAX's form: input name → path, or a list of paths. */
-function daxInputs(record: TaskRecord): Readonly<Record<string, string | readonly string[]>> {
-  return Object.fromEntries(
-    record.inputs.flatMap(({ name, sources }) => {
-      const paths = sources.map(({ node }) => daxPath(node))
-      const [first] = paths
-      return first === undefined ? [] : [[name, paths.length === 1 ? first : paths] as const]
-    }),
-  )
-}
-
-function daxPath({ project, subject, session, scan, assessor }: ArchiveRef): string {
-  return [
-    `/projects/${project}`,
-    subject === undefined ? '' : `/subjects/${subject}`,
-    session === undefined ? '' : `/experiments/${session}`,
-    scan === undefined ? '' : `/scans/${scan}`,
-    assessor === undefined ? '' : `/assessors/${assessor}`,
-  ].join('')
 }
 
 /** XNAT's id for an assessor of ours: the same for all who would make it, so that it cannot be made twice. */

@@ -25,6 +25,7 @@ import type { ResourceAddress } from '../client/address.js'
 import type { XnatClient } from '../client/client.js'
 import { transportError } from '../client/replies.js'
 import { THREAD_FROM_BYTES, Verifier } from './hashing.js'
+import { Progress } from './progress.js'
 
 export interface DownloadContext {
   readonly client: XnatClient
@@ -32,6 +33,13 @@ export interface DownloadContext {
   readonly shown: string
   /** Bytes of the whole resource, if a listing told lately. */
   readonly totalBytes: number | undefined
+  /** Bytes that have come so far. */
+  readonly onProgress?: (bytes: number) => void
+}
+
+/** With what one download keeps for itself. */
+interface Work extends DownloadContext {
+  readonly progress: Progress
 }
 
 /** From here on one archive is quicker than single files. */
@@ -54,13 +62,14 @@ export async function downloadFiles(
   options: CallOptions,
 ): Promise<void> {
   for (const { path } of files) checkFilePath(path)
+  const work: Work = { ...context, progress: new Progress(context.onProgress) }
   const wanted = new Map(files.map((entry) => [entry.path, entry]))
   const bytes = files.reduce((sum, entry) => sum + entry.bytes, 0)
   const mostOfIt = context.totalBytes === undefined || bytes * 2 >= context.totalBytes
   const asZip =
     bytes <= ZIP_MAX_BYTES &&
     ((files.length >= ZIP_FROM_FILES && mostOfIt) || files.some((f) => isOddName(f.path)))
-  if (asZip) await downloadZip(context, address, wanted, sink, options)
+  if (asZip) await downloadZip(work, address, wanted, sink, options)
   // What is left: all of it, or what the archive named otherwise (XNAT renames folders that look like the scan's id).
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
@@ -71,7 +80,7 @@ export async function downloadFiles(
       limit(async () => {
         if (failed !== undefined) return
         try {
-          await downloadOne(context, address, entry, sink, { signal })
+          await downloadOne(work, address, entry, sink, { signal })
         } catch (error) {
           failed ??= { error }
           stop.abort(error)
@@ -84,7 +93,7 @@ export async function downloadFiles(
 }
 
 async function downloadOne(
-  context: DownloadContext,
+  context: Work,
   address: ResourceAddress,
   entry: FileEntry,
   sink: FileSink,
@@ -105,13 +114,18 @@ async function downloadOne(
 
 /** @returns what was wrong with the content; errors of the sink are thrown */
 async function deliver(
-  context: DownloadContext,
+  context: Work,
   entry: FileEntry,
   body: Readable,
   sink: FileSink,
   options: CallOptions,
 ): Promise<{ readonly error: unknown } | undefined> {
-  const check = new Verifier(entry, { what: `What came from ${context.shown}` })
+  const { progress, shown } = context
+  progress.begin(entry.path)
+  const check = new Verifier(entry, {
+    what: `What came from ${shown}`,
+    onBytes: (bytes) => progress.moved(entry.path, bytes),
+  })
   let failed: { readonly error: unknown } | undefined
   body.once('error', (error: Error) => {
     failed ??= { error: transportError(error, 'GET', entry.path, new URL(context.client.url).host) }
@@ -132,6 +146,7 @@ async function deliver(
   const forget = onAbort(options.signal, () => check.destroy(options.signal?.reason as Error))
   try {
     await sink.write(entry.path, body.pipe(check), announced(entry), options)
+    if (failed === undefined) progress.finish(entry.path, entry.bytes)
     return failed
   } catch (error) {
     options.signal?.throwIfAborted()
@@ -152,18 +167,19 @@ function announced(entry: FileEntry): FileEntry {
 
 /** Takes what it delivered out of `wanted`. */
 async function downloadZip(
-  context: DownloadContext,
+  context: Work,
   address: ResourceAddress,
   wanted: Map<string, FileEntry>,
   sink: FileSink,
   options: CallOptions,
 ): Promise<void> {
+  const wantedBytes = [...wanted.values()].reduce((sum, { bytes }) => sum + bytes, 0)
   const folder = await mkdtemp(join(tmpdir(), 'orbweaver-xnat-'))
   try {
     const file = join(folder, 'resource.zip')
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await fetchZip(context, address, file, options)
+        await fetchZip(context, address, file, wantedBytes, options)
         await readZip(context, address, file, wanted, sink, options)
         return
       } catch (error) {
@@ -179,9 +195,10 @@ async function downloadZip(
 }
 
 async function fetchZip(
-  { client, totalBytes }: DownloadContext,
+  { client, totalBytes, progress }: Work,
   address: ResourceAddress,
   file: string,
+  wantedBytes: number,
   options: CallOptions,
 ): Promise<void> {
   const body = await client.openZip(address, options)
@@ -190,6 +207,7 @@ async function fetchZip(
   const bounded = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length
+      progress.ahead(Math.min(bytes, wantedBytes))
       if (bytes > most) done(new IntegrityError('XNAT sends an archive that is far larger than its files.'))
       else done(null, chunk)
     },
@@ -203,7 +221,7 @@ async function fetchZip(
 }
 
 async function readZip(
-  context: DownloadContext,
+  context: Work,
   address: ResourceAddress,
   file: string,
   wanted: Map<string, FileEntry>,

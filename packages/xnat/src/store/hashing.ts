@@ -16,6 +16,42 @@ export interface VerifierOptions {
   readonly what: string
 }
 
+export interface Sums {
+  readonly md5: string
+  readonly crc32: number
+}
+
+/** As {@link Verifier}, for content that is in memory. @throws IntegrityError it is not what was announced */
+export function checkWhole(entry: FileEntry, content: Buffer, what: string): Sums {
+  const { bytes, checksum } = entry
+  if (content.length !== bytes) {
+    const how =
+      content.length > bytes ? `more than ${bytes} bytes` : `${content.length} bytes in place of ${bytes}`
+    throw notAsAnnounced(entry, what, how, content.length)
+  }
+  const md5 = createHash('md5').update(content).digest('hex')
+  if (checksum !== undefined) {
+    const { algorithm, hex } = checksum
+    const sum = algorithm === 'md5' ? md5 : createHash(algorithm).update(content).digest('hex')
+    if (sum !== hex.toLowerCase()) {
+      throw notAsAnnounced(entry, what, `another ${algorithm} checksum`, content.length)
+    }
+  }
+  return { md5, crc32: crc32(content) }
+}
+
+function notAsAnnounced(
+  { path, bytes }: FileEntry,
+  what: string,
+  how: string,
+  cameBytes: number,
+): IntegrityError {
+  return new IntegrityError(`${what} is not what was announced: ${printable(path)} has ${how}.`, {
+    details: { path, expectedBytes: bytes, bytes: cameBytes },
+    hint: 'Nothing of it was kept.',
+  })
+}
+
 /** From here on a thread is worth its start. */
 export const THREAD_FROM_BYTES = 32 * 1024 ** 2
 
@@ -108,10 +144,6 @@ export class Verifier extends Transform {
   }
 
   #wrong(how: string): IntegrityError {
-    const { path, bytes } = this.#entry
-    return new IntegrityError(
-      `${this.#options.what} is not what was announced: ${printable(path)} has ${how}.`,
-      { details: { path, expectedBytes: bytes, bytes: this.#bytes }, hint: 'Nothing of it was kept.' },
-    )
+    return notAsAnnounced(this.#entry, this.#options.what, how, this.#bytes)
   }
 }

@@ -1,7 +1,7 @@
 /** Listings of a result's resources, several in one request: what is asked for in the same moment is answered together. */
 
 import { formatRef, type ArchiveRef, type CallOptions } from '@orbweaver/core'
-import type { XnatFile } from '../client/client.js'
+import type { XnatFile } from '../client/listed.js'
 
 /** @returns files by resource label; a label that is missing has no resource, or an empty one */
 export type ListSeveral = (labels: readonly string[]) => Promise<ReadonlyMap<string, readonly XnatFile[]>>

@@ -10,6 +10,7 @@ import {
   type CallOptions,
   type ResourceRef,
 } from '@orbweaver/core'
+import { abortable } from '../client/abort.js'
 import type { ResourceAddress, XnatAddress } from '../client/address.js'
 import type { XnatClient } from '../client/client.js'
 
@@ -19,6 +20,8 @@ export type SessionRef = ArchiveRef & { readonly subject: string; readonly sessi
 /** Results that hang on a subject or project lie in a resource of it for each of theirs: `LABEL-x-PDF`. */
 export const JOINT = '-x-'
 const REMEMBERED = 20_000
+/** After so many subjects of a project one listing of all its sessions is cheaper than to go on one by one. */
+const SINGLE_LOOKS = 8
 
 /**
  * Check the shape and every label of a reference.
@@ -67,10 +70,16 @@ export function missing(ref: ArchiveRef): NotFoundError {
   })
 }
 
+const SESSION_COLUMNS = ['ID', 'label', 'subject_label', 'xsiType']
+
 /** Session ids by labels. An id that turns out to be gone is forgotten and looked up again. */
 export class Places {
   readonly #client: XnatClient
   readonly #ids = new Map<string, string>()
+  /** By project: subjects that were asked for. */
+  readonly #looks = new Map<string, number>()
+  /** By project: the one listing of all, which serves everybody. */
+  readonly #wholes = new Map<string, Promise<void>>()
 
   constructor(client: XnatClient) {
     this.#client = client
@@ -90,8 +99,17 @@ export class Places {
     const known = this.#ids.get(keyOf(ref))
     if (known !== undefined) return known
     const { project, subject, session } = ref
+    const looks = (this.#looks.get(project) ?? 0) + 1
+    this.#looks.set(project, looks)
+    if (looks > SINGLE_LOOKS) {
+      await this.#wholeProject(project, options).catch((error: unknown) => {
+        if (!(error instanceof NotFoundError)) throw error
+      })
+      const listed = this.#ids.get(keyOf(ref))
+      if (listed !== undefined) return listed
+    }
     const rows = await this.#client
-      .experiments({ project, subject }, { columns: ['ID', 'label', 'subject_label', 'xsiType'], ...options })
+      .experiments({ project, subject }, { columns: SESSION_COLUMNS, ...options })
       .catch((error: unknown) => {
         throw error instanceof NotFoundError ? missing({ project, subject, session }) : error
       })
@@ -103,6 +121,24 @@ export class Places {
       throw missing({ project, subject, session })
     }
     return found
+  }
+
+  /** Once for each project; what is missing afterwards is asked for alone. */
+  async #wholeProject(project: string, { signal }: CallOptions): Promise<void> {
+    let whole = this.#wholes.get(project)
+    if (whole === undefined) {
+      whole = this.#listSessions(project)
+      this.#wholes.set(project, whole)
+      whole.catch(() => this.#wholes.delete(project))
+    }
+    await abortable(whole, signal)
+  }
+
+  async #listSessions(project: string): Promise<void> {
+    const rows = await this.#client.experiments({ project }, { columns: SESSION_COLUMNS })
+    for (const { id = '', label = '', subject_label: subject = '' } of rows) {
+      if (id !== '' && label !== '' && subject !== '') this.remember({ project, subject, session: label }, id)
+    }
   }
 
   /** Runs `work` with the session's id; once more with a fresh one when it turns out to be gone. */
@@ -120,7 +156,7 @@ export class Places {
     }
   }
 
-  /** Where a node's resources are. Those of a result on a subject or project are the subject's or project's own. */
+  /** Where a node's resources are; not of results on subjects and projects, which keep them in several ways. */
   async resource({ node, resource }: ResourceRef, options: CallOptions): Promise<ResourceAddress> {
     if (isOnSession(node)) {
       const experiment = await this.sessionId(node, options)
@@ -132,11 +168,8 @@ export class Places {
       }
       return { node: address, resource }
     }
-    const { project, subject, assessor } = node
-    return {
-      node: { project, ...(subject !== undefined && { subject }) },
-      resource: assessor === undefined ? resource : `${assessor}${JOINT}${resource}`,
-    }
+    const { project, subject } = node
+    return { node: { project, ...(subject !== undefined && { subject }) }, resource }
   }
 }
 

@@ -4,40 +4,45 @@
  *
  * 1. subjects, with their resources; resources of the project; records of results on subjects and projects, if there are any
  * 2. sessions, with scans and the resources of scans (the join that DAX uses)
- * 3. resources of sessions; assessors with their resources; the fields of `proc:genProcData`, where there are any
+ * 3. resources of sessions; assessors with their resources; the fields of `proc:genProcData`, where there are any; results that
+ *    are experiments of subjects, where the site has the type for them
  */
 
 import {
   StoreUnavailableError,
-  type AssessorNode,
   type CallOptions,
   type ProjectNode,
   type ProjectSnapshot,
   type ResourceNode,
-  type ScanNode,
-  type SessionNode,
   type SnapshotOptions,
   type SubjectNode,
 } from '@orbweaver/core'
 import { nodePath } from '../client/address.js'
 import type { XnatClient } from '../client/client.js'
 import type { XnatRow } from '../client/result-set.js'
-import {
-  GEN_PROC,
-  OWN_RESOURCE,
-  isGenProc,
-  sortResources,
-  toAssessorNode,
-  toResourceNode,
-} from './document.js'
-import type { NodeRecordIndex, NodeRecords } from './node-records.js'
+import { GEN_PROC, OWN_RESOURCE, SUBJECT_GEN_PROC, isGenProc } from './document.js'
+import type { NodeRecords } from './node-records.js'
 import { missing, type Places } from './places.js'
+import type { RecordIndex } from './record-files.js'
 import { RowSpool, type SpooledRow } from './row-spool.js'
+import {
+  PROC_FIELDS,
+  addResource,
+  assessorRow,
+  compareLabels,
+  contentOf,
+  fieldsRow,
+  scanRow,
+  sessionResourceRow,
+  type ResourceCells,
+} from './snapshot-nodes.js'
 
 export interface SnapshotContext {
   readonly client: XnatClient
   readonly places: Places
   readonly nodeRecords: NodeRecords
+  /** Data types of the site. */
+  types(options: CallOptions): Promise<ReadonlySet<string>>
 }
 
 /** Whole subjects a group: as many as are held at once. */
@@ -55,7 +60,7 @@ function resourceColumns(path: string): readonly [label: string, count: string, 
   return [`${path}/label`, `${path}/file_count`, `${path}/file_size`]
 }
 
-function resourceIn(row: XnatRow, path: string): readonly [string, string, string] {
+function resourceIn(row: XnatRow, path: string): ResourceCells {
   const [label, count, size] = resourceColumns(path.toLowerCase())
   return [row[label] ?? '', row[count] ?? '', row[size] ?? '']
 }
@@ -83,9 +88,10 @@ class SnapshotReader {
   readonly #call: CallOptions
   readonly #onlySubjects: ReadonlySet<string> | undefined
   readonly #onlySessions: ReadonlySet<string> | undefined
+  readonly #subjectResults: boolean
   /** In the order of their labels. */
   #subjects: SubjectEntry[] = []
-  #index: NodeRecordIndex = new Map()
+  #index: RecordIndex = new Map()
   /** Subject's position by XNAT's id. */
   readonly #positions = new Map<string, number>()
   /** Subject's position by session id. */
@@ -96,6 +102,7 @@ class SnapshotReader {
     this.#context = context
     this.#project = project
     this.#call = options.signal === undefined ? {} : { signal: options.signal }
+    this.#subjectResults = options.subjectResults !== false
     this.#onlySubjects = options.subjects === undefined ? undefined : new Set(options.subjects)
     this.#onlySessions = options.sessions === undefined ? undefined : new Set(options.sessions)
   }
@@ -124,7 +131,7 @@ class SnapshotReader {
       }),
     ])
     if (resources.some(({ label }) => label === OWN_RESOURCE)) {
-      this.#index = await nodeRecords.index(project, this.#call)
+      this.#index = await nodeRecords.files.index(project, this.#call)
     }
     this.#subjects = [...subjects.values()].sort((a, b) => compareLabels(a.label, b.label))
     for (const [position, { id }] of this.#subjects.entries()) this.#positions.set(id, position)
@@ -141,7 +148,7 @@ class SnapshotReader {
       const wanted = this.#subjects.some(({ label }) => this.#onlySubjects?.has(label) ?? true)
       if (!wanted) return
       await this.#readSessions()
-      await Promise.all([this.#readSessionResources(), this.#readAssessors()])
+      await Promise.all([this.#readSessionResources(), this.#readAssessors(), this.#readSubjectAssessors()])
       for (let group = 0; group * SUBJECTS_A_GROUP < this.#subjects.length; group += 1) {
         yield* this.#build(group)
       }
@@ -202,19 +209,20 @@ class SnapshotReader {
       this.#context.places.remember({ project: this.#project, subject: subject.label, session: label }, id)
       if (this.#onlySubjects?.has(subject.label) === false || this.#onlySessions?.has(label) === false) return
       this.#sessions.set(id, position)
-      return this.#add(position, [
-        'scan',
-        subject.id,
-        id,
-        label,
-        row.date ?? '',
-        row.xsitype ?? '',
-        row[scanId] ?? '',
-        row[type] ?? '',
-        row[quality] ?? '',
-        row[description] ?? '',
-        ...resourceIn(row, file),
-      ])
+      return this.#add(
+        position,
+        scanRow(
+          subject.id,
+          { id, label, date: row.date ?? '', xsiType: row.xsitype ?? '' },
+          {
+            id: row[scanId] ?? '',
+            type: row[type] ?? '',
+            quality: row[quality] ?? '',
+            description: row[description] ?? '',
+          },
+          resourceIn(row, file),
+        ),
+      )
     })
   }
 
@@ -232,7 +240,7 @@ class SnapshotReader {
       const resource = resourceIn(row, path)
       const position = this.#sessions.get(row.id ?? '')
       if (position === undefined || resource[0] === '') return
-      return this.#add(position, ['session-resource', row.id ?? '', ...resource])
+      return this.#add(position, sessionResourceRow(row.id ?? '', resource))
     })
   }
 
@@ -248,16 +256,10 @@ class SnapshotReader {
         const { id = '', label = '' } = row
         if (position === undefined || id === '' || label === '') return
         if (isGenProc(row.xsitype)) genProc = true
-        return this.#add(position, [
-          'assessor',
-          row.session_id ?? '',
-          id,
-          label,
-          row.xsitype ?? '',
-          row.note ?? '',
-          row.validation_status ?? '',
-          ...resourceIn(row, path),
-        ])
+        const { session_id: session = '', xsitype: xsiType = '', note = '' } = row
+        const quality = row.validation_status ?? ''
+        const fields = { id, label, xsiType, note, quality }
+        return this.#add(position, assessorRow(session, fields, resourceIn(row, path)))
       },
     )
     if (genProc) await this.#readGenProc()
@@ -265,7 +267,7 @@ class SnapshotReader {
 
   /** The fields of the plugin's type: a listing of the common base does not have them. */
   async #readGenProc(): Promise<void> {
-    const keys = ['proctype', 'procversion', 'procstatus'].map((name) => `${GEN_PROC}/${name}`)
+    const keys = PROC_FIELDS.map((name) => `${GEN_PROC}/${name}`)
     await this.#listing(
       '/data/experiments',
       this.#assessorQuery(GEN_PROC, ['ID', 'project', 'session_ID', ...keys]),
@@ -273,9 +275,46 @@ class SnapshotReader {
         const position = this.#sessions.get(row.session_id ?? '')
         if (position === undefined) return
         const cells = keys.map((key) => row[key.toLowerCase()] ?? '')
-        return this.#add(position, ['fields', row.id ?? '', ...cells])
+        return this.#add(position, fieldsRow(row.id ?? '', cells))
       },
     )
+  }
+
+  /** Results that are experiments of subjects, all their fields at once. */
+  async #readSubjectAssessors(): Promise<void> {
+    if (!this.#subjectResults || !(await this.#context.types(this.#call)).has(SUBJECT_GEN_PROC)) return
+    const path = `${SUBJECT_GEN_PROC}/resources/resource`
+    const keys = PROC_FIELDS.map((name) => `${SUBJECT_GEN_PROC}/${name}`)
+    const verdict = `${SUBJECT_GEN_PROC}/validation/status`
+    const columns = [
+      'ID',
+      'label',
+      'project',
+      'subject_ID',
+      'note',
+      verdict,
+      ...keys,
+      ...resourceColumns(path),
+    ]
+    const query = {
+      xsiType: SUBJECT_GEN_PROC,
+      project: this.#project,
+      columns: columns.join(','),
+      subject_ID: this.#filter(
+        this.#onlySubjects,
+        this.#subjects.filter(({ label }) => this.#onlySubjects?.has(label)).map(({ id }) => id),
+      ),
+    }
+    await this.#listing('/data/experiments', query, async (row) => {
+      const { id = '', label = '', subject_id: subject = '', note = '' } = row
+      const position = this.#positions.get(subject)
+      if (position === undefined || id === '' || label === '') return
+      const quality = row[verdict.toLowerCase()] ?? ''
+      const fields = { id, label, xsiType: SUBJECT_GEN_PROC, note, quality }
+      await this.#add(position, assessorRow(subject, fields, resourceIn(row, path)))
+      const cells = keys.map((key) => row[key.toLowerCase()] ?? '')
+      await this.#add(position, fieldsRow(id, cells))
+    })
   }
 
   #assessorQuery(xsiType: string, columns: readonly string[]): Readonly<Record<string, string | undefined>> {
@@ -303,153 +342,22 @@ class SnapshotReader {
 
   async *#build(group: number): AsyncGenerator<SubjectNode> {
     const { signal } = this.#call
-    const sessions = sessionsOf(await this.#spool.take(group))
-    const bySubject = new Map<string, SessionNode[]>()
-    for (const { subjectId, node } of sessions) {
-      const list = bySubject.get(subjectId)
-      if (list === undefined) bySubject.set(subjectId, [node])
-      else list.push(node)
-    }
+    const content = contentOf(await this.#spool.take(group))
     const start = group * SUBJECTS_A_GROUP
     for (const { id, label, resources } of this.#subjects.slice(start, start + SUBJECTS_A_GROUP)) {
       signal?.throwIfAborted()
       if (this.#onlySubjects?.has(label) === false) continue
-      const own = bySubject.get(id) ?? []
-      if (this.#onlySessions !== undefined && own.length === 0) continue
+      const { sessions, experiments } = content.get(id) ?? { sessions: [], experiments: [] }
+      if (this.#onlySessions !== undefined && sessions.length === 0) continue
       const place = { project: this.#project, subject: label }
       yield {
         label,
         id,
-        ...this.#context.nodeRecords.nodes(this.#index, place, resources),
-        sessions: own.sort((a, b) => compareLabels(a.label, b.label)),
+        ...this.#context.nodeRecords.nodes(this.#index, place, resources, experiments),
+        sessions,
       }
     }
   }
-}
-
-interface SessionDraft {
-  readonly id: string
-  readonly subjectId: string
-  readonly label: string
-  readonly date: string
-  readonly xsiType: string
-  readonly resources: ResourceNode[]
-  readonly scans: Map<
-    string,
-    { readonly node: Omit<ScanNode, 'resources'>; readonly resources: ResourceNode[] }
-  >
-  readonly assessors: Map<string, AssessorDraft>
-}
-
-interface AssessorDraft {
-  readonly id: string
-  readonly label: string
-  readonly xsiType: string
-  readonly note: string
-  readonly quality: string
-  readonly resources: ResourceNode[]
-}
-
-/** Rows of a group as sessions. */
-function sessionsOf(
-  rows: readonly SpooledRow[],
-): readonly { readonly subjectId: string; readonly node: SessionNode }[] {
-  const sessions = new Map<string, SessionDraft>()
-  const fields = new Map<string, readonly string[]>()
-  for (const row of rows) if (row[0] === 'scan') addScan(sessions, row)
-  for (const row of rows) {
-    const [kind, id = ''] = row
-    if (kind === 'session-resource') addResource(sessions.get(id)?.resources, row.slice(2))
-    else if (kind === 'assessor') addAssessor(sessions.get(id), row)
-    else if (kind === 'fields') fields.set(id, row.slice(2))
-  }
-  return [...sessions.values()].map((session) => ({
-    subjectId: session.subjectId,
-    node: toSession(session, fields),
-  }))
-}
-
-function addScan(sessions: Map<string, SessionDraft>, row: SpooledRow): void {
-  const [, subjectId = '', id = '', label = '', date = '', xsiType = '', scan = '', type = ''] = row
-  const [quality = '', description = ''] = row.slice(8)
-  let session = sessions.get(id)
-  if (session === undefined) {
-    session = { id, subjectId, label, date, xsiType, resources: [], scans: new Map(), assessors: new Map() }
-    sessions.set(id, session)
-  }
-  if (scan === '') return
-  let draft = session.scans.get(scan)
-  if (draft === undefined) {
-    draft = {
-      node: {
-        label: scan,
-        type,
-        // XNAT writes `usable` itself when it archives; an empty cell is from a scan that nobody has judged.
-        quality: quality === '' ? 'usable' : quality,
-        ...(description !== '' && description !== type && { description }),
-      },
-      resources: [],
-    }
-    session.scans.set(scan, draft)
-  }
-  addResource(draft.resources, row.slice(10))
-}
-
-function addAssessor(session: SessionDraft | undefined, row: SpooledRow): void {
-  if (session === undefined) return
-  const [, , id = '', label = '', xsiType = '', note = '', quality = ''] = row
-  let draft = session.assessors.get(id)
-  if (draft === undefined) {
-    draft = { id, label, xsiType, note, quality, resources: [] }
-    session.assessors.set(id, draft)
-  }
-  addResource(draft.resources, row.slice(7))
-}
-
-function addResource(to: ResourceNode[] | undefined, cells: readonly string[]): void {
-  const [label = '', count, size] = cells
-  if (to === undefined || label === '' || to.some((one) => one.label === label)) return
-  to.push(toResourceNode(label, count, size))
-}
-
-function toSession(session: SessionDraft, fields: ReadonlyMap<string, readonly string[]>): SessionNode {
-  const modality = /^xnat:(\w+?)SessionData$/i.exec(session.xsiType)?.[1]?.toUpperCase()
-  return {
-    label: session.label,
-    id: session.id,
-    ...(modality !== undefined && modality !== 'IMAGE' && { modality }),
-    ...(/^\d{4}-\d{2}-\d{2}$/.test(session.date) && { date: session.date }),
-    resources: sortResources(session.resources),
-    scans: [...session.scans.values()]
-      .map(({ node, resources }) => ({ ...node, resources: sortResources(resources) }))
-      .sort((a, b) => compareScans(a.label, b.label)),
-    assessors: [...session.assessors.values()]
-      .map((draft) => toAssessor(draft, fields.get(draft.id)))
-      .sort((a, b) => compareLabels(a.label, b.label)),
-  }
-}
-
-function toAssessor(draft: AssessorDraft, fields: readonly string[] = []): AssessorNode {
-  const [procType = '', procVersion = '', procStatus = ''] = fields
-  return toAssessorNode({
-    ...draft,
-    procType,
-    procVersion,
-    procStatus,
-    resources: sortResources(draft.resources),
-  })
-}
-
-/** By code point, as every store does. */
-function compareLabels(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
-}
-
-/** Numbers by value, then words. */
-function compareScans(a: string, b: string): number {
-  const number = (label: string): number => (/^\d+$/.test(label) ? Number(label) : Number.POSITIVE_INFINITY)
-  const [x, y] = [number(a), number(b)]
-  return x === y ? compareLabels(a, b) : x - y
 }
 
 function isNotFound(error: unknown): boolean {

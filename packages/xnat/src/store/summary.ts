@@ -9,6 +9,8 @@ import { CAUSE_KINDS, TASK_STATES, type CauseKind, type TaskRecord, type TaskSta
 export interface Summary {
   /** Another one at each write: whoever has read an older one has read an older state. */
   readonly nonce: string
+  /** The nonce that this write replaced: two with the same one were written in the same moment. */
+  readonly before?: string
   readonly state: TaskState
   readonly attempt: number
   readonly procType: string
@@ -19,6 +21,8 @@ export interface Summary {
   readonly scans?: readonly string[]
   /** A person's verdict, where the server has no field for it. */
   readonly quality?: string
+  /** The result is an experiment of its own, and this line is kept beside it. */
+  readonly onExperiment?: boolean
 }
 
 /** XNAT's `note` takes 1 500 characters. */
@@ -51,6 +55,7 @@ export function formatSummary(summary: Summary): string {
   const parts = [
     MARK,
     `n=${summary.nonce}`,
+    ...(summary.before === undefined ? [] : [`b=${summary.before}`]),
     `s=${summary.state}`,
     `a=${summary.attempt}`,
     `p=${encode(summary.procType)}`,
@@ -60,6 +65,7 @@ export function formatSummary(summary: Summary): string {
     ...(summary.retryAtMs === undefined ? [] : [`t=${summary.retryAtMs}`]),
     ...(scans === undefined || scans.length > MAX_SCANS ? [] : [`i=${scans}`]),
     ...(summary.quality === undefined || summary.quality === '' ? [] : [`q=${encode(summary.quality)}`]),
+    ...(summary.onExperiment === true ? ['e=1'] : []),
   ]
   return parts.join(' ')
 }
@@ -81,8 +87,10 @@ export function parseSummary(text: string): Summary | undefined {
   const retryAtMs = Number(values.get('t') ?? 'none')
   const scans = values.get('i')
   const quality = values.get('q')
+  const before = values.get('b')
   return {
     nonce,
+    ...(before !== undefined && { before }),
     state,
     attempt,
     procType: decode(values.get('p') ?? ''),
@@ -92,6 +100,7 @@ export function parseSummary(text: string): Summary | undefined {
     ...(Number.isSafeInteger(retryAtMs) && { retryAtMs }),
     ...(scans !== undefined && { scans: scans === '' ? [] : scans.split(',').map(decode) }),
     ...(quality !== undefined && { quality: decode(quality) }),
+    ...(values.get('e') === '1' && { onExperiment: true }),
   }
 }
 

@@ -1,9 +1,6 @@
 /** Files on their way into a resource: what is there stays, what is sent is verified by listing it back. */
 
 import { createReadStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import {
@@ -17,12 +14,14 @@ import {
   type UploadOptions,
 } from '@orbweaver/core'
 import type { ResourceAddress } from '../client/address.js'
-import type { XnatClient, XnatFile } from '../client/client.js'
-import type { BodySource } from '../client/http.js'
+import type { XnatClient } from '../client/client.js'
+import type { XnatFile } from '../client/listed.js'
+import type { BodySource } from '../client/request.js'
 import { isOddName } from './download.js'
-import { Verifier } from './hashing.js'
-import { Spool, nowhere, type SpooledFile } from './spool.js'
-import { zipOf } from './zip.js'
+import { Verifier, checkWhole } from './hashing.js'
+import { Progress } from './progress.js'
+import { Spool, WHOLE_BYTES, nowhere, readWhole, type SpooledFile } from './spool.js'
+import { smallZipOf } from './zip.js'
 
 export interface UploadContext {
   readonly client: XnatClient
@@ -249,9 +248,8 @@ async function sendZip(
   progress: Progress,
   options: CallOptions,
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'orbweaver-xnat-'))
+  const spool = new Spool(shown)
   try {
-    const spool = new Spool(folder, shown)
     const ready: SpooledFile[] = []
     let broken: { readonly error: unknown } | undefined
     for (const one of batch) {
@@ -266,14 +264,14 @@ async function sendZip(
       }
     }
     if (ready.length > 0) {
-      const body = zipOf(ready)
+      const body = await smallZipOf(ready)
       const query = { extract: true, overwrite: true, ...options }
       await client.uploadFile(address, 'orbweaver.zip', body, query)
-      progress.add(ready.reduce((sum, { entry }) => sum + entry.bytes, 0))
+      for (const { entry } of ready) progress.finish(entry.path, entry.bytes)
     }
     if (broken !== undefined) throw broken.error
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await spool.clear()
   }
 }
 
@@ -286,18 +284,26 @@ async function sendOne(
   options: CallOptions,
 ): Promise<void> {
   const { entry } = pending
+  if (entry.bytes <= WHOLE_BYTES) {
+    const content = await readWhole(source, entry, options)
+    const { md5 } = checkWhole(entry, content, `The content for ${shown}`)
+    await client.uploadFile(address, entry.path, content, { overwrite: true, ...options })
+    pending.md5 = md5
+    progress.finish(entry.path, entry.bytes)
+    return
+  }
   let check: Verifier | undefined
   const body: BodySource = {
     bytes: entry.bytes,
     async open(moved) {
-      progress.restart()
+      progress.begin(entry.path)
       const from = await openSource(source, entry.path, options)
       check = new Verifier(entry, {
         md5: true,
         what: `The content for ${shown}`,
         onBytes: (bytes) => {
           moved()
-          progress.sending(bytes)
+          progress.moved(entry.path, bytes)
         },
       })
       const to = check
@@ -312,44 +318,7 @@ async function sendOne(
   await client.uploadFile(address, entry.path, body, { overwrite: true, ...options })
   const md5 = check?.sums.md5
   if (md5 !== undefined) pending.md5 = md5
-  progress.finish(entry.bytes)
-}
-
-/** Only grows, whatever is sent twice. */
-class Progress {
-  readonly #tell: ((bytes: number) => void) | undefined
-  #done = 0
-  #current = 0
-  #told = 0
-
-  constructor(tell: ((bytes: number) => void) | undefined) {
-    this.#tell = tell
-  }
-
-  add(bytes: number): void {
-    this.#done += bytes
-    this.#say(this.#done)
-  }
-
-  restart(): void {
-    this.#current = 0
-  }
-
-  sending(bytes: number): void {
-    this.#current += bytes
-    this.#say(this.#done + this.#current)
-  }
-
-  finish(bytes: number): void {
-    this.#current = 0
-    this.add(bytes)
-  }
-
-  #say(bytes: number): void {
-    if (bytes <= this.#told) return
-    this.#told = bytes
-    this.#tell?.(bytes)
-  }
+  progress.finish(entry.path, entry.bytes)
 }
 
 interface Difference {

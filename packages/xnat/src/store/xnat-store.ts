@@ -22,7 +22,8 @@ import {
   type StoreCapabilities,
   type UploadOptions,
 } from '@orbweaver/core'
-import { XnatClient, type XnatClientOptions, type XnatFile } from '../client/client.js'
+import { XnatClient, type XnatClientOptions } from '../client/client.js'
+import type { XnatFile } from '../client/listed.js'
 import type { ResourceAddress } from '../client/address.js'
 import { Assessors } from './assessors.js'
 import { diagnoseXnat } from './diagnose.js'
@@ -45,7 +46,7 @@ const REMEMBERED_LISTINGS = 500
 /**
  * Sessions, scans and resources as XNAT has them. Results on sessions are assessors: `proc:genProcData` with DAX's fields and
  * words where the site has that type, `xnat:qcAssessmentData` otherwise; their files are `out` resources. Results on subjects
- * and projects are resources of those. There is no change feed: XNAT does not tell of changes to files and deletions, and a
+ * are experiments of type `proc:subjGenProcData` where the site has that; elsewhere, and on projects, they are resources. There is no change feed: XNAT does not tell of changes to files and deletions, and a
  * feed may not miss any. A pass costs a constant number of listings instead.
  */
 export class XnatDataStore implements DataStore {
@@ -66,8 +67,8 @@ export class XnatDataStore implements DataStore {
     const { words = 'dax', ...clientOptions } = options
     this.client = new XnatClient(clientOptions)
     this.#places = new Places(this.client)
-    this.#nodeRecords = new NodeRecords(this.client, words)
     const types = (call: CallOptions): Promise<ReadonlySet<string>> => this.#dataTypes(call)
+    this.#nodeRecords = new NodeRecords(this.client, words, types)
     this.#assessors = new Assessors({ client: this.client, places: this.#places, words, types })
   }
 
@@ -76,13 +77,21 @@ export class XnatDataStore implements DataStore {
     return rows.flatMap(({ id }) => (id === undefined || id === '' ? [] : [id])).sort()
   }
 
-  /** Five listings; one more when there are `proc:genProcData`, and one when there are results on subjects or projects. */
+  /**
+   * Five listings; one more when there are `proc:genProcData`, one when there are records of results on subjects or projects,
+   * and, unless those are not wanted, one for `proc:subjGenProcData` where the site has that type.
+   */
   async snapshot(project: string, options: SnapshotOptions = {}): Promise<ProjectSnapshot> {
     options.signal?.throwIfAborted()
     checkRef({ project })
     const { client } = this
     return await readSnapshot(
-      { client, places: this.#places, nodeRecords: this.#nodeRecords },
+      {
+        client,
+        places: this.#places,
+        nodeRecords: this.#nodeRecords,
+        types: (call) => this.#dataTypes(call),
+      },
       project,
       options,
     )
@@ -131,7 +140,7 @@ export class XnatDataStore implements DataStore {
   async listFiles(ref: ResourceRef, options: CallOptions = {}): Promise<readonly FileEntry[]> {
     options.signal?.throwIfAborted()
     checkResourceRef(ref)
-    const address = await this.#places.resource(ref, options)
+    const address = await this.#address(ref, options)
     const files = await this.#listShared(this.#looks, ref, address, options)
     if (files.length === 0) await this.#resourceExists(ref, address, options)
     this.#rememberTotal(ref, files)
@@ -146,7 +155,7 @@ export class XnatDataStore implements DataStore {
   ): Promise<void> {
     options.signal?.throwIfAborted()
     checkResourceRef(ref)
-    const address = await this.#places.resource(ref, options)
+    const address = await this.#address(ref, options)
     const shown = formatResourceRef(ref)
     const totalBytes = this.#totals.get(shown)
     await downloadFiles({ client: this.client, shown, totalBytes }, address, files, sink, options)
@@ -160,7 +169,7 @@ export class XnatDataStore implements DataStore {
     options.signal?.throwIfAborted()
     checkResourceRef(ref)
     const call = options.signal === undefined ? {} : { signal: options.signal }
-    const address = await this.#places.resource(ref, call)
+    const address = await this.#address(ref, call)
     const { assessor } = ref.node
     const result = assessor === undefined ? undefined : { ...ref.node, assessor }
     const onSession = result !== undefined && isOnSession(result) ? result : undefined
@@ -201,6 +210,14 @@ export class XnatDataStore implements DataStore {
   }
 
   // ---------------------------------------------------------------- what XNAT does not tell apart
+
+  async #address(ref: ResourceRef, options: CallOptions): Promise<ResourceAddress> {
+    const { node, resource } = ref
+    const { assessor } = node
+    return assessor === undefined || isOnSession(node)
+      ? await this.#places.resource(ref, options)
+      : await this.#nodeRecords.resourceOf({ ...node, assessor }, resource, options)
+  }
 
   /** Questions about several resources of a result become one request. */
   async #listShared(

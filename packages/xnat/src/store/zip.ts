@@ -6,7 +6,7 @@
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { IntegrityError } from '@orbweaver/core'
-import type { BodySource } from '../client/http.js'
+import type { BodySource } from '../client/request.js'
 import type { SpooledFile } from './spool.js'
 
 /** PKWARE APPNOTE 6.3, 4.3.7, 4.3.12, 4.3.16. */
@@ -22,6 +22,7 @@ const DOS_DATE = ((2020 - 1980) << 9) | (1 << 5) | 1
 /** Larger ones would need other headers; the caller makes several archives. */
 export const MAX_ZIP_BYTES = 2 ** 31
 export const MAX_ZIP_FILES = 60_000
+const SMALL_ZIP_BYTES = 1024 ** 2
 
 /** The files as one archive, not compressed; can be opened again. */
 export function zipOf(files: readonly SpooledFile[]): BodySource {
@@ -35,6 +36,16 @@ export function zipOf(files: readonly SpooledFile[]): BodySource {
   return { bytes, open: (moved) => Readable.from(pieces(files, moved), { objectMode: false }) }
 }
 
+/** The same in one piece, where it is small: one write in place of a stream. */
+export async function smallZipOf(files: readonly SpooledFile[]): Promise<Buffer | BodySource> {
+  const body = zipOf(files)
+  const inMemory = files.every(({ content }) => Buffer.isBuffer(content))
+  if (!inMemory || body.bytes === undefined || body.bytes > SMALL_ZIP_BYTES) return body
+  const all: Buffer[] = []
+  for await (const piece of pieces(files, () => undefined)) all.push(piece)
+  return Buffer.concat(all)
+}
+
 async function* pieces(files: readonly SpooledFile[], moved: () => void): AsyncGenerator<Buffer> {
   const directory: Buffer[] = []
   let offset = 0
@@ -43,10 +54,10 @@ async function* pieces(files: readonly SpooledFile[], moved: () => void): AsyncG
     const head = Buffer.concat([localHeader(file, name), name])
     yield head
     let read = 0
-    for await (const chunk of createReadStream(file.path, { highWaterMark: 1024 * 1024 })) {
-      read += (chunk as Buffer).length
+    for await (const chunk of contentOf(file)) {
+      read += chunk.length
       moved()
-      yield chunk as Buffer
+      yield chunk
     }
     if (read !== file.entry.bytes) {
       throw new IntegrityError(`${file.entry.path} changed while it was sent.`, {
@@ -58,6 +69,11 @@ async function* pieces(files: readonly SpooledFile[], moved: () => void): AsyncG
   }
   const central = Buffer.concat(directory)
   yield Buffer.concat([central, endRecord(files.length, central.length, offset)])
+}
+
+async function* contentOf({ content }: SpooledFile): AsyncGenerator<Buffer> {
+  if (Buffer.isBuffer(content)) yield content
+  else yield* createReadStream(content, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Buffer>
 }
 
 function localHeader({ entry, crc32 }: SpooledFile, name: Buffer): Buffer {

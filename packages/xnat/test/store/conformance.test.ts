@@ -4,12 +4,18 @@ import { XnatLab } from '../support/lab.js'
 
 interface Variant {
   readonly genProcData?: boolean
+  readonly subjGenProcData?: boolean
+  readonly resultsOn?: 'subject' | 'project'
   readonly contextPath?: string
   readonly faults?: Faults
 }
 
 /** One sandbox for all claims: each has a project of its own. */
-function conforms(title: string, { faults = {}, ...options }: Variant = {}, suite: SuiteOptions = {}): void {
+function conforms(
+  title: string,
+  { faults = {}, resultsOn, ...options }: Variant = {},
+  suite: SuiteOptions = {},
+): void {
   describe(title, () => {
     let lab: XnatLab
     before(async () => {
@@ -25,6 +31,7 @@ function conforms(title: string, { faults = {}, ...options }: Variant = {}, suit
       {
         seedsHidden: true,
         plainLabelsOnly: true,
+        ...(resultsOn !== undefined && { resultsOn }),
         awkwardLabels: ['under_score', 'dash-es', 'UPPER', 'x0123456789'],
         create: async () => {
           lab.sandbox.setFaults(faults)
@@ -60,4 +67,22 @@ conforms(
   { faults: { errorRate: 0.04, dropRate: 0.04, truncateRate: 0.04, lieRate: 0.04, seed: 7 } },
   // A large file is slow to be sent again and again, and outages are trouble enough.
   { only: ['S1', 'S2', 'S3', 'S4', 'S5', 'S8'] },
+)
+
+// What differs by where a result hangs: its states, its conflicts and its files.
+const RESULTS: SuiteOptions = { only: ['S2', 'S3', 'S5'] }
+conforms('XNAT with proc:subjGenProcData conforms for results on subjects', { resultsOn: 'subject' }, RESULTS)
+conforms(
+  'XNAT without proc:subjGenProcData conforms for results on subjects',
+  { resultsOn: 'subject', subjGenProcData: false },
+  RESULTS,
+)
+conforms('XNAT conforms for results on projects', { resultsOn: 'project' }, RESULTS)
+conforms(
+  'XNAT with proc:subjGenProcData, errors, drops, cut-off replies and lies conforms for results on subjects',
+  {
+    resultsOn: 'subject',
+    faults: { errorRate: 0.04, dropRate: 0.04, truncateRate: 0.04, lieRate: 0.04, seed: 11 },
+  },
+  RESULTS,
 )

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { IntegrityError } from '@orbweaver/core'
-import { THREAD_FROM_BYTES, Verifier } from '#src/store/hashing.js'
+import { THREAD_FROM_BYTES, Verifier, checkWhole } from '#src/store/hashing.js'
 import { ThreadHash } from '#src/store/thread-hash.js'
 
 const md5 = (data: Buffer): string => createHash('md5').update(data).digest('hex')
@@ -33,6 +33,18 @@ describe('bytes on their way', () => {
       }),
       { numRuns: 10 },
     )
+  })
+
+  it('are checked alike when they are in memory at once', () => {
+    const content = Buffer.from('some text')
+    const hex = createHash('sha256').update(content).digest('hex')
+    const entry = { path: 'a', bytes: 9, checksum: { algorithm: 'sha256', hex } as const }
+    expect(checkWhole(entry, content, 'It').md5).to.equal(md5(content))
+    for (const wrong of [content.subarray(1), Buffer.from('some text.'), Buffer.from('some tExt')])
+      expect(() => checkWhole(entry, wrong, 'It'), wrong.toString()).to.throw(
+        IntegrityError,
+        'It is not what',
+      )
   })
 
   for (const bytes of [0, 1, 70_000, THREAD_FROM_BYTES + 1]) {

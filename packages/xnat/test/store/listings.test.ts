@@ -1,5 +1,5 @@
 import { SharedListings } from '#src/store/listings.js'
-import type { XnatFile } from '#src/client/client.js'
+import type { XnatFile } from '#src/client/listed.js'
 import { expect } from 'chai'
 
 const node = { project: 'P', subject: 'S', session: 'E', assessor: 'A' }

@@ -6,10 +6,13 @@ import {
   IntegrityError,
   type ArchiveRef,
   type AssessorInit,
+  type AssessorNode,
   type DataStore,
   type FileSource,
   type ResourceRef,
+  type SnapshotOptions,
   type SubjectNode,
+  type TaskState,
 } from '@orbweaver/core'
 import { seedMany, seedScan } from '@orbweaver/core/testing'
 import { XnatClient, XnatCredentials, type XnatDataStore } from '@orbweaver/xnat'
@@ -50,9 +53,13 @@ const init: AssessorInit = {
   },
 }
 
-async function subjectsOf(store: DataStore, project = 'P1'): Promise<SubjectNode[]> {
+async function subjectsOf(
+  store: DataStore,
+  project = 'P1',
+  options: SnapshotOptions = {},
+): Promise<SubjectNode[]> {
   const found: SubjectNode[] = []
-  for await (const subject of (await store.snapshot(project)).subjects) found.push(subject)
+  for await (const subject of (await store.snapshot(project, options)).subjects) found.push(subject)
   return found
 }
 
@@ -102,16 +109,22 @@ describe('XNAT as the archive', () => {
   describe('requests', () => {
     it('of a snapshot are as many for three sessions as for forty', async () => {
       await lab.seed([seedMany('P2', 40, [seedScan('1', 'T1w'), seedScan('2', 'BOLD')])])
-      const count = async (project: string): Promise<number> => {
+      const count = async (
+        project: string,
+        options: SnapshotOptions = { subjectResults: false },
+      ): Promise<number> => {
         const before = store.client.requests
-        await subjectsOf(store, project)
+        await subjectsOf(store, project, options)
         return store.client.requests - before
       }
       await store.client.login()
       expect(await count('P1')).to.equal(5)
       expect(await count('P2')).to.equal(5)
+      expect(await count('P1', {}), 'with results on subjects, and the types of the site').to.equal(7)
+      expect(await count('P2', {}), 'with results on subjects').to.equal(6)
       await store.createAssessor(ref, init)
       expect(await count('P1'), 'with results').to.equal(6)
+      expect(await count('P1', {}), 'with all results').to.equal(7)
     })
 
     it('to make an assessor where a snapshot was read: one', async () => {
@@ -258,6 +271,78 @@ describe('XNAT as the archive', () => {
         true,
       )
       expect(await fetched(reader, { ...scan, resource: 'NIFTI' })).to.have.keys('image.nii')
+    })
+  })
+
+  describe('two engines', () => {
+    /** As another process: what waits for each other here does so by the address of the server. */
+    const second = (): XnatDataStore => lab.store({ url: lab.sandbox.url.replace('127.0.0.1', 'localhost') })
+    const change = (state: TaskState, reason: string) => ({ record: { ...init.record, state, reason } })
+
+    /** Lets `other` write when `late` has read and not yet written. */
+    function between(late: XnatDataStore, other: () => Promise<unknown>): void {
+      const { client } = late
+      const put = client.putDocument.bind(client)
+      client.putDocument = async (...args) => {
+        client.putDocument = put
+        await other()
+        return await put(...args)
+      }
+    }
+
+    it('that write in the same moment: the later write stays, and the other hears of it when it goes on', async () => {
+      const { node } = await store.createAssessor(ref, init)
+      const late = second()
+      let mine: AssessorNode | undefined
+      between(late, async () => {
+        mine = await store.updateAssessor(ref, change('running', 'mine'), node.revision)
+      })
+      await late.updateAssessor(ref, change('running', 'theirs'), node.revision)
+      const error = await failure(
+        store.updateAssessor(ref, change('uploading', 'mine'), mine?.revision ?? ''),
+      )
+      expect(error).to.be.instanceOf(ConflictError)
+      expect((error as ConflictError).details).to.include({ overwritten: true })
+      // Told once; whoever reads again may go on.
+      const read = await store.readAssessor(ref)
+      expect(read.record?.reason).to.equal('theirs')
+      const next = await store.updateAssessor(ref, change('uploading', 'mine'), read.node.revision)
+      expect(next.state).to.equal('uploading')
+    })
+
+    it('do not both end a task without noticing', async () => {
+      const { node } = await store.createAssessor(ref, init)
+      const late = second()
+      const { client } = store
+      const put = client.putDocument.bind(client)
+      const done: Promise<unknown>[] = []
+      between(late, async () => {
+        // The other writes its end, and is about to look at it again when the late write comes.
+        await new Promise<void>((written) => {
+          client.putDocument = async (...args) => {
+            const id = await put(...args)
+            written()
+            await lateWrite
+            return id
+          }
+          done.push(failure(store.updateAssessor(ref, change('complete', 'mine'), node.revision)))
+        })
+      })
+      let wrote = (): void => undefined
+      const lateWrite = new Promise<void>((resolve) => (wrote = resolve))
+      await late.updateAssessor(ref, change('failed', 'theirs'), node.revision)
+      wrote()
+      const [error] = await Promise.all(done)
+      expect(error).to.be.instanceOf(ConflictError)
+      expect((error as ConflictError).details).to.include({ overwritten: true })
+    })
+
+    it('that write one after the other are told of a plain conflict', async () => {
+      const { node } = await store.createAssessor(ref, init)
+      await second().updateAssessor(ref, change('running', 'theirs'), node.revision)
+      const error = await failure(store.updateAssessor(ref, change('running', 'mine'), node.revision))
+      expect(error).to.be.instanceOf(ConflictError)
+      expect((error as ConflictError).details).to.not.have.property('overwritten')
     })
   })
 

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import yauzl from 'yauzl'
 import { IntegrityError } from '@orbweaver/core'
 import type { SpooledFile } from '#src/store/spool.js'
-import { zipOf } from '#src/store/zip.js'
+import { smallZipOf, zipOf } from '#src/store/zip.js'
 
 async function bytesOf(stream: Readable): Promise<Buffer> {
   const chunks: Buffer[] = []
@@ -59,7 +59,7 @@ describe('archives for XNAT', () => {
       Object.entries(content).map(async ([path, text], index) => {
         const at = join(folder, String(index))
         await writeFile(at, text)
-        return { entry: { path, bytes: Buffer.byteLength(text) }, path: at, md5: '', crc32: crc32(text) }
+        return { entry: { path, bytes: Buffer.byteLength(text) }, content: at, md5: '', crc32: crc32(text) }
       }),
     )
   }
@@ -87,9 +87,20 @@ describe('archives for XNAT', () => {
     expect(archive.readUInt32LE(14)).to.equal(crc32('abc'))
   })
 
+  it('are the same in one piece, where they are small and in memory', async () => {
+    const files = (await spooled({ 'a.txt': 'abc', 'b/c.txt': 'def' })).map((file, index) => ({
+      ...file,
+      content: Buffer.from(['abc', 'def'][index] ?? ''),
+    }))
+    const whole = await smallZipOf(files)
+    expect(Buffer.isBuffer(whole)).to.equal(true)
+    expect(whole).to.deep.equal(await bytesOf(await zipOf(files).open(() => undefined)))
+    expect(Buffer.isBuffer(await smallZipOf(await spooled({ 'a.txt': 'abc' })))).to.equal(false)
+  })
+
   it('are not made of a file that changed in the meantime', async () => {
     const files = await spooled({ 'a.txt': 'abc' })
-    await writeFile(files[0]?.path ?? '', 'abcdef')
+    await writeFile(join(folder, '0'), 'abcdef')
     let error: unknown
     try {
       await bytesOf(await zipOf(files).open(() => undefined))

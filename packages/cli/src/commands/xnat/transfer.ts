@@ -1,13 +1,14 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { createFolderSource, formatMemory, wildcard } from '@orbweaver/core'
-import type { OnConflict, SyncResult } from '@orbweaver/xnat'
+import type { OnConflict, SyncProgress, SyncResult, XnatClient } from '@orbweaver/xnat'
 import { Argument, Option, type Command } from 'commander'
 import type { Bind } from '../../program.js'
 import { EXIT, UsageError } from '../../exit.js'
 import type { Session } from '../../session.js'
 import { count, safeForTerminal } from '../../terminal/text.js'
 import { addPlace, placeOf, withClient, type PlaceOptions } from './connect.js'
+import { withProgress, type Tell } from './progress.js'
 
 interface SyncCommandOptions extends PlaceOptions {
   readonly dryRun?: boolean
@@ -30,10 +31,13 @@ export function registerGet(parent: Command, bind: Bind): void {
     if (resource === undefined) throw new UsageError('Which resource?', 'Give --resource, or use sync.')
     const { fetchFiles } = await import('@orbweaver/xnat')
     const files = await withClient(session, options, (client) =>
-      fetchFiles(client, { node, resource }, session.path(options.out), {
-        signal: session.signal,
-        wanted: wildcard(options.file ?? '*'),
-      }),
+      withProgress(session, (tell) =>
+        fetchFiles(client, { node, resource }, session.path(options.out), {
+          signal: session.signal,
+          wanted: wildcard(options.file ?? '*'),
+          onProgress: tell,
+        }),
+      ),
     )
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
     if (session.json) await session.answer('xnat-get', { files, bytes })
@@ -63,10 +67,18 @@ export function registerPut(parent: Command, bind: Bind): void {
       ? await createFolderSource(from, undefined, { signal })
       : await createFolderSource(dirname(from), [{ path: basename(from), bytes: (await stat(from)).size }])
     const sent = await withClient(session, options, (client) =>
-      sendFiles(client, { node, resource }, source, { signal, overwrite: options.overwrite === true }),
+      withProgress(session, (tell) =>
+        sendFiles(client, { node, resource }, source, {
+          signal,
+          overwrite: options.overwrite === true,
+          onProgress: tell,
+        }),
+      ),
     )
-    if (session.json) await session.answer('xnat-put', { files: sent })
-    else await session.print(`${count(sent.length, 'file')} in ${resource}, verified`)
+    const bytes = sent.reduce((sum, file) => sum + file.bytes, 0)
+    if (session.json) await session.answer('xnat-put', { files: sent, bytes })
+    else
+      await session.print(`${count(sent.length, 'file')} (${formatMemory(bytes)}) in ${resource}, verified`)
     return EXIT.good
   })
 }
@@ -92,9 +104,15 @@ export function registerSync(parent: Command, bind: Bind): void {
     const { ResourceSyncer } = await import('@orbweaver/xnat')
     const place = placeOf(options)
     const only = options.resource === undefined ? undefined : wildcard(options.resource)
-    const result = await withClient(session, options, (client) => {
+    const sync = (client: XnatClient, tell: Tell): Promise<SyncResult> => {
       const syncer = new ResourceSyncer(client)
       const common = {
+        onProgress: ({ movedBytes, movedFiles, resource, resources, totalResources }: SyncProgress): void =>
+          tell({
+            bytes: movedBytes,
+            files: movedFiles,
+            at: `${resource} (${resources + 1} of ${totalResources})`,
+          }),
         signal: session.signal,
         dryRun: options.dryRun === true,
         onConflict: options.onConflict,
@@ -103,7 +121,10 @@ export function registerSync(parent: Command, bind: Bind): void {
       return direction === 'down'
         ? syncer.syncToLocal(place, session.path(folder), common)
         : syncer.syncToXnat(session.path(folder), place, common)
-    })
+    }
+    const result = await withClient(session, options, (client) =>
+      withProgress(session, (tell) => sync(client, tell)),
+    )
     if (session.json) await session.answer('xnat-sync', { ...result })
     else await report(session, result)
     const { conflicts, failed } = result
