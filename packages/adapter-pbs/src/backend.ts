@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import {
   BackendUnavailableError,
+  NotSupportedError,
   PipelineError,
   type BackendCapabilities,
   type BackendHealth,
@@ -19,10 +20,13 @@ import {
   type Transport,
 } from '@orbweaver/core'
 import { CommandLineBackend, type CommandLineBackendOptions } from '@orbweaver/core/command-line'
-import { pbsConfig, type PbsConfig } from './config.js'
+import { AskedEnds } from './asked-ends.js'
+import { pbsConfig, type Flavour, type PbsConfig } from './config.js'
 import { pbsDialect } from './dialect.js'
+import { deletions } from './deletions.js'
 import type { Site } from './ends.js'
 import { lookAtSite } from './flavour.js'
+import { arrayOf, elementOf, indexOf } from './ids.js'
 
 type CommandOptions = 'retry' | 'breaker' | 'concurrency' | 'limitsMs' | 'random' | 'environment'
 
@@ -39,6 +43,11 @@ export interface PbsBackendOptions {
   readonly commands?: Pick<CommandLineBackendOptions, CommandOptions>
 }
 
+/** The most that core puts into one where no server says how many it takes. */
+const LARGEST_ARRAY = 1000
+
+const isLive = (status: JobStatus | undefined): boolean => status !== undefined && status.phase !== 'finished'
+
 /** Folder below the work root for the backend's own files. */
 export const PBS_STATE_FOLDER = '.orbweaver-pbs'
 
@@ -53,6 +62,8 @@ export class PbsBackend implements ClusterBackend {
   #chosen: CommandLineBackend | undefined
   #choosing: Promise<CommandLineBackend> | undefined
   #standIn: CommandLineBackend | undefined
+  #flavour: Flavour | undefined
+  readonly #askedEnds = new AskedEnds()
 
   constructor(options: PbsBackendOptions) {
     this.#options = options
@@ -67,19 +78,52 @@ export class PbsBackend implements ClusterBackend {
     return (await this.#backend()).submit(specs, options)
   }
   async query(ids: readonly JobId[], options?: CallOptions): Promise<ReadonlyMap<JobId, JobStatus>> {
-    return (await this.#backend()).query(ids, options)
+    const backend = await this.#backend()
+    const statuses = await backend.query(ids, options)
+    const purges = this.#flavour === 'torque' && backend.capabilities.history
+    return this.#askedEnds.told(ids, statuses, { purges, nowMs: this.#options.clock.now() })
   }
   async find(names: readonly string[], options?: CallOptions): Promise<ReadonlyMap<string, JobId>> {
     return (await this.#backend()).find(names, options)
   }
+  /** Only jobs that are there and have not ended are named to qdel: see {@link deletions}. */
   async cancel(ids: readonly JobId[], options?: CallOptions): Promise<void> {
-    await (await this.#backend()).cancel(ids, options)
+    const backend = await this.#backend()
+    const statuses = await this.query(ids, options)
+    const live = [...new Set(ids)].filter((id) => isLive(statuses.get(id)))
+    if (live.length === 0) return
+    const waits = (id: JobId): boolean => ['queued', 'held'].includes(statuses.get(id)?.phase ?? '')
+    const parts =
+      this.#flavour === 'torque' ? [live] : deletions(live, waits, await this.#stays(live, backend, options))
+    for (const part of parts) await backend.cancel(part, options)
+    this.#askedEnds.add(live, this.#options.clock.now())
   }
+
+  /** Arrays of these elements that have others which have not ended. */
+  async #stays(
+    ids: readonly JobId[],
+    backend: CommandLineBackend,
+    options?: CallOptions,
+  ): Promise<ReadonlySet<JobId>> {
+    const asked = new Set(ids)
+    const arrays = new Set(ids.filter((id) => indexOf(id) !== undefined).map(arrayOf))
+    if (arrays.size === 0) return arrays
+    const { maxArraySize = LARGEST_ARRAY } = await backend.limits(options)
+    const all = [...arrays].flatMap((array) =>
+      Array.from({ length: Math.max(maxArraySize, LARGEST_ARRAY) }, (_, index) => elementOf(array, index)),
+    )
+    // One word each: qstat lists all elements of an array.
+    const statuses = await backend.query(all, options)
+    return new Set(
+      [...statuses.values()].filter((one) => isLive(one) && !asked.has(one.id)).map(({ id }) => arrayOf(id)),
+    )
+  }
+
   async hold(ids: readonly JobId[], options?: CallOptions): Promise<void> {
-    await (await this.#backend()).hold(ids, options)
+    await (await this.#holding()).hold(ids, options)
   }
   async release(ids: readonly JobId[], options?: CallOptions): Promise<void> {
-    await (await this.#backend()).release(ids, options)
+    await (await this.#holding()).release(ids, options)
   }
   async limits(options?: CallOptions): Promise<BackendLimits> {
     return (await this.#backend()).limits(options)
@@ -103,6 +147,14 @@ export class PbsBackend implements ClusterBackend {
     await this.#chosen?.close()
   }
 
+  async #holding(): Promise<CommandLineBackend> {
+    const backend = await this.#backend()
+    if (backend.capabilities.hold) return backend
+    throw new NotSupportedError('OpenPBS holds arrays only as a whole, not the jobs in them', {
+      hint: 'Jobs that are to be held one by one are submitted one by one: `arrays: false`.',
+    })
+  }
+
   /** Callers share one look, so none of their signals ends it: it has the time limit of a command. */
   async #backend(): Promise<CommandLineBackend> {
     if (this.#chosen !== undefined) return this.#chosen
@@ -118,7 +170,9 @@ export class PbsBackend implements ClusterBackend {
   async #choose(): Promise<CommandLineBackend> {
     const { transport, commands } = this.#options
     try {
-      return this.#build(await lookAtSite(this.#config, transport, commands?.environment))
+      const site = await lookAtSite(this.#config, transport, commands?.environment)
+      this.#flavour = site.flavour
+      return this.#build(site)
     } catch (error) {
       if (error instanceof BackendUnavailableError) await this.#noteSilence()
       throw error

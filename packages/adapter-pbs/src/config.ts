@@ -62,6 +62,11 @@ export const pbsConfig = z.strictObject({
     .boolean()
     .default(false)
     .describe('PBS may run a job again by itself (-r y). Arrays of OpenPBS always are.'),
+  warn: seconds
+    .describe(
+      'A job is sent SIGUSR1 this long before its walltime ends, as 5m. Default: not; jobs end themselves a little before the walltime anyway.',
+    )
+    .optional(),
   environment: z
     .record(z.string().regex(/^[A-Za-z_]\w*$/, 'a name is letters, digits and _'), z.string())
     .default({})

@@ -5,7 +5,7 @@ import { readAction } from './complaints.js'
 import type { Flavour, PbsConfig } from './config.js'
 import type { Site } from './ends.js'
 import { listStep, tableStep } from './find.js'
-import { elementOf, isPbsId, questionWords, rangeWords } from './ids.js'
+import { elementOf, indexOf, isPbsId, questionWords } from './ids.js'
 import { SEPARATOR } from './records.js'
 import { readFindings, readLimits } from './site.js'
 import { readStatuses } from './status.js'
@@ -59,7 +59,8 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
       history: ended,
       findsFinished: ended,
       arrays: config.arrays,
-      hold: true,
+      // OpenPBS holds arrays only as a whole, and which job becomes an element of one is not known beforehand.
+      hold: flavour === 'torque' || !config.arrays,
       enforcesWalltime: true,
       enforcesMemory: config.enforcesMemory,
       gpus: true,
@@ -69,6 +70,7 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
     environment: environmentOf(config),
     isId: isPbsId,
     elementId: elementOf,
+    indexOf,
     group: (specs, context) => submissions(specs, context, config, flavour, programOf(config, 'qsub')),
     readSubmit: readQsub,
     refusal: (spec, limits) => refusalOf(spec, limits, config),
@@ -87,9 +89,8 @@ export function pbsDialect(config: PbsConfig, site: Site): Dialect {
     settleMs: 0,
     findSteps: [flavour === 'openpbs' ? tableStep(run, site) : listStep(run)],
     control: (action, ids) => {
-      const words = flavour === 'openpbs' ? rangeWords(ids) : ids
-      if (action === 'cancel') return run('qdel', ...words)
-      return run(action === 'hold' ? 'qhold' : 'qrls', '-h', 'u', ...words)
+      if (action === 'cancel') return run('qdel', ...ids)
+      return run(action === 'hold' ? 'qhold' : 'qrls', '-h', 'u', ...ids)
     },
     controlChunk: CHUNK,
     readControl: readAction,

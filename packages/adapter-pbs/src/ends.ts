@@ -13,8 +13,8 @@ export interface Site {
   /** The server keeps jobs that have ended. */
   readonly ended: boolean
   /**
-   * Elements of arrays that ran keep records of their own. So does OpenPBS 23.06; servers before 19 make all records of ended
-   * elements up from the array's.
+   * Elements of arrays that ran keep records of their own. So they do on OpenPBS 23.06 with history; without, and on servers
+   * before 19, all records of ended elements are made up from the array's.
    */
   readonly elements: boolean
   /** Name of the server, with which ids end. */

@@ -58,15 +58,13 @@ export async function lookAtSite(
   const flavour = config.flavour === 'auto' ? detect(await ask('qsub', '--version')) : config.flavour
   const reply = await ask('qstat', '-B', '-f')
   const failed = failure(reply)
-  if (failed !== undefined)
-    throw new BackendUnavailableError(`the PBS server does not answer: ${failed.message}`, {
-      details: { raw: reply.stderr },
-    })
+  if (failed !== undefined) throw silent(failed.message, reply)
   const [server] = readRecords(reply.stdout, 'server')
   if (server === undefined) throw unknownPbs(reply)
   const version = /^(\d+)\./.exec(server.fields.get('pbs_version') ?? '')?.[1]
-  const elements = flavour === 'openpbs' && Number(version ?? 0) >= 19
-  return { flavour, ended: keepsEnded(server.fields, flavour), elements, server: server.id }
+  const ended = keepsEnded(server.fields, flavour)
+  const elements = flavour === 'openpbs' && ended && Number(version ?? 0) >= 19
+  return { flavour, ended, elements, server: server.id }
 }
 
 function detect(reply: Reply): Flavour {
@@ -75,9 +73,14 @@ function detect(reply: Reply): Flavour {
     throw new InputError("qsub is Slurm's own, which tells no exit status and no ended jobs", {
       hint: 'use: slurm',
     })
-  if (flavour === undefined) throw unknownPbs(reply)
-  return flavour
+  if (flavour !== undefined) return flavour
+  // Programs of a site's own may ask the server even for that.
+  const failed = failure(reply)
+  throw failed?.kind === 'unavailable' ? silent(failed.message, reply) : unknownPbs(reply)
 }
+
+const silent = (message: string, { stderr }: Reply): BackendUnavailableError =>
+  new BackendUnavailableError(`the PBS server does not answer: ${message}`, { details: { raw: stderr } })
 
 const unknownPbs = ({ stdout, stderr }: Reply): BackendProtocolError =>
   new BackendProtocolError(`no PBS that we know: ${brief(`${stdout}\n${stderr}`).slice(0, 200)}`, {

@@ -22,6 +22,15 @@ export const isPbsId = (id: string): boolean => FORM.test(id)
 
 export const elementOf = (array: JobId, index: number): JobId => jobId(array.replace(/\[\d*\]/, `[${index}]`))
 
+/** The array of an element; of another job, itself. */
+export const arrayOf = (id: JobId): JobId => jobId(id.replace(/\[\d+\]/, '[]'))
+
+/** Which element of its array this is; undefined: none. */
+export function indexOf(id: JobId): number | undefined {
+  const index = partsOf(id)?.index
+  return index === undefined || index === '' ? undefined : Number(index)
+}
+
 /** Equal for two spellings of one id: servers are told with and without their domain. */
 export function keyOf(id: string): string {
   const parts = partsOf(id)
@@ -34,34 +43,8 @@ export function keyOf(id: string): string {
 export function questionWords(ids: readonly JobId[]): readonly string[] {
   const asked = new Map<string, string[]>()
   for (const id of ids) {
-    const whole = id.replace(/\[\d+\]/, '[]')
+    const whole = arrayOf(id)
     asked.set(whole, [...(asked.get(whole) ?? []), id])
   }
   return [...asked].map(([whole, elements]) => (elements.length === 1 ? (elements[0] ?? whole) : whole))
-}
-
-/** Neighbours of one array as a range, `123[0-4].server`, which OpenPBS takes in qdel, qhold and qrls. */
-export function rangeWords(ids: readonly JobId[]): readonly string[] {
-  const words: string[] = []
-  const indices = new Map<string, Set<number>>()
-  for (const id of ids) {
-    const index = partsOf(id)?.index
-    if (index === undefined || index === '') words.push(id)
-    else {
-      const whole = id.replace(/\[\d+\]/, '[]')
-      indices.set(whole, (indices.get(whole) ?? new Set()).add(Number(index)))
-    }
-  }
-  for (const [whole, set] of indices) {
-    const word = (from: number, to: number): string =>
-      whole.replace('[]', from === to ? `[${from}]` : `[${from}-${to}]`)
-    let from: number | undefined
-    for (const index of [...set].sort((a, b) => a - b)) {
-      from ??= index
-      if (set.has(index + 1)) continue
-      words.push(word(from, index))
-      from = undefined
-    }
-  }
-  return words
 }

@@ -64,13 +64,16 @@ export function readLimits(replies: ProbeReplies, config: PbsConfig): Reading<Ba
     [server.fields, 'the server'],
     [queue?.fields ?? new Map<string, string>(), `queue ${wanted ?? ''}`],
   ] as const) {
-    const most = (name: string): string | undefined => fields.get(`resources_max.${name}`)
-    lower('maxWalltimeSeconds', readSeconds(most('walltime')), `${where} (resources_max.walltime)`)
-    lower('maxMemoryBytes', readBytes(most('mem')), `${where} (resources_max.mem)`)
-    lower('maxCpus', whole(most('ncpus')), `${where} (resources_max.ncpus)`)
-    lower('maxGpus', whole(most('ngpus')), `${where} (resources_max.ngpus)`)
-    for (const name of ['max_array_size', 'max_job_array_size'])
-      lower('maxArraySize', whole(fields.get(name)), `${where} (${name})`)
+    const atMost = (name: string): string | undefined => fields.get(`resources_max.${name}`)
+    lower('maxWalltimeSeconds', readSeconds(atMost('walltime')), `${where} (resources_max.walltime)`)
+    lower('maxMemoryBytes', readBytes(atMost('mem')), `${where} (resources_max.mem)`)
+    lower('maxCpus', whole(atMost('ncpus')), `${where} (resources_max.ncpus)`)
+    lower('maxGpus', whole(atMost('ngpus')), `${where} (resources_max.ngpus)`)
+    for (const name of ['max_array_size', 'max_job_array_size']) {
+      const most = whole(fields.get(name))
+      // 0: no arrays, which is arrays of one.
+      lower('maxArraySize', most === undefined ? undefined : Math.max(1, most), `${where} (${name})`)
+    }
     lower('maxJobs', generic(fields.get('max_queued')), `${where} (max_queued)`)
     for (const name of ['max_user_queuable', 'max_queuable'])
       lower('maxJobs', whole(fields.get(name)), `${where} (${name})`)

@@ -7,7 +7,7 @@ import { brief, failure } from './complaints.js'
 import type { Flavour } from './config.js'
 import { endOf, isOfArray, type Site } from './ends.js'
 import { exitMeaning } from './exits.js'
-import { keyOf, partsOf } from './ids.js'
+import { indexOf, keyOf, partsOf } from './ids.js'
 import { readRecords, type PbsRecord } from './records.js'
 import { readBytes, readHosts, readSeconds, readTime } from './values.js'
 
@@ -66,7 +66,7 @@ export function toStatus(record: PbsRecord, site: Site, atMs: number): JobStatus
   const meaning = exit === undefined ? undefined : exitMeaning(flavour, exit)
   return {
     id: jobId(record.id),
-    ...ourName(fields),
+    ...ourName(record),
     ...(phase === 'finished'
       ? { phase, ...endOf(record, site) }
       : phase === 'queued' || phase === 'held'
@@ -96,13 +96,17 @@ export function toStatus(record: PbsRecord, site: Site, atMs: number): JobStatus
   }
 }
 
-function ourName(fields: PbsRecord['fields']): { readonly name?: string } {
+/** Of an element the name of its array, as both flavours hand it to all elements. */
+function ourName({ id, fields }: PbsRecord): { readonly name?: string } {
   const match = new RegExp(`(?:^|,)${NAME_VARIABLE}=([a-z0-9-]{1,60})(?:,|$)`).exec(
     fields.get('Variable_List') ?? '',
   )
   const name = match?.[1]
-  // Only a name that the job's own carries the hash of.
-  return name !== undefined && shortName(name) === fields.get('Job_Name') ? { name } : {}
+  if (name === undefined) return {}
+  // Only a name that the job's own carries the hash of. Torque adds the index.
+  const [job, index] = [fields.get('Job_Name'), indexOf(jobId(id))]
+  const carries = job === shortName(name) || (index !== undefined && job === `${shortName(name)}-${index}`)
+  return carries ? { name } : {}
 }
 
 const readCount = (text: string | undefined): number | undefined =>
@@ -167,15 +171,32 @@ function waiting(
 }
 
 /**
+ * qstat of Torque (seen on its master of 2020) keeps a connection open for each id that the server does not know, and has ten.
+ * From the ninth on it looks for such jobs on servers whose names are what happened to be in its memory, and says that it
+ * cannot connect to those. Jobs that are known are answered all the same. A server that is away is told by its own name.
+ */
+function withoutStrayNames(reply: Reply, asked: readonly JobId[], site: Site): Reply {
+  const unknown = reply.stderr.split(/\r?\n/).filter((line) => /Unknown Job Id/.test(line))
+  if (site.flavour !== 'torque' || unknown.length < LEAKED) return reply
+  const label = (name: string): string => name.split('.')[0]?.toLowerCase() ?? ''
+  const ours = new Set([site.server, ...asked.map((id) => partsOf(id)?.server ?? '')].map(label))
+  const named = [...reply.stderr.matchAll(/cannot connect to server (.*?) \(errno=/gs)]
+  if (named.length === 0 || named.some(([, name = '']) => ours.has(label(name)))) return reply
+  return { ...reply, stderr: unknown.join('\n') }
+}
+const LEAKED = 8
+
+/**
  * Statuses under the ids that were asked for. Array parents are left out: PBS gives them exit status 1 as soon as one element
  * fails, and it is no element's.
  */
 export function readStatuses(
-  reply: Reply,
+  whole: Reply,
   asked: readonly JobId[],
   site: Site,
   nowMs: number,
 ): Reading<ReadonlyMap<JobId, JobStatus>> {
+  const reply = withoutStrayNames(whole, asked, site)
   const failed = failure(reply)
   if (failed !== undefined) return failed
   const records = readRecords(reply.stdout)

@@ -47,7 +47,7 @@ export function submissions(
           members: part,
           array: false,
           files: [],
-          command: { argv, stdin: jobScript(first, config.environment) },
+          command: { argv, stdin: jobScript(first, config) },
         }
       }
       const name = `ow-arr-${context.token}${(serial++).toString(36)}${shortName(first.name).slice(2, 6)}`
@@ -63,7 +63,7 @@ export function submissions(
         name,
         members: part,
         array: true,
-        files: [{ path, text: arrayTable(part, config.environment) }],
+        files: [{ path, text: arrayTable(part, config) }],
         command: { argv, stdin: arrayScript(path) },
       }
     }),

@@ -1,12 +1,13 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import type { Recording } from '@orbweaver/conformance'
 import { readFileSync } from 'node:fs'
 import { jobId, type JobId, type JobStatus } from '@orbweaver/core'
 import type { Flavour } from '@orbweaver/adapter-pbs'
 import { readRecords } from '#src/records.js'
 import { readStatuses } from '#src/status.js'
 import { readQsub } from '#src/submit.js'
-import { siteOf, type Recording } from './recordings.js'
+import { siteOf } from './recordings.js'
 import { spec } from './specs.js'
 
 const RUNS = { numRuns: 600 }

@@ -3,16 +3,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readRecords } from '#src/records.js'
 import { readStatuses } from '#src/status.js'
+import { recordedCases, type Recording } from '@orbweaver/conformance'
 import { jobId } from '@orbweaver/core'
 import { checkCase, siteOf, type Expectation } from './recordings.js'
 import { skipTest } from '@orbweaver/core/testing'
 
-interface Recording {
-  readonly id: string
-  readonly command: string
-  readonly exit: number
-  readonly stdout: string
-  readonly stderr: string
+interface OwnRecording extends Recording {
   readonly jobs: Readonly<Record<string, { readonly state: string; readonly exitCode?: number }>>
 }
 /** The recordings' words → ours. An array's own state is no element's, so arrays are not compared. */
@@ -37,7 +33,7 @@ for (const [release, flavour] of [
     const file = new URL(`../test/fixtures/${release}/qstat.json`, import.meta.url)
     for (const { id, command, exit, stdout, stderr, jobs } of JSON.parse(
       readFileSync(file, 'utf8'),
-    ) as Recording[]) {
+    ) as OwnRecording[]) {
       it(`${id}: ${command}`, () => {
         const asked = readRecords(stdout).map((record) => jobId(record.id))
         const reading = readStatuses({ exitCode: exit, stdout, stderr }, asked, siteOf(flavour), 0)
@@ -61,26 +57,14 @@ describe('adapter-pbs: public recordings of many releases', () => {
     })
     return
   }
-  const folder = join(fixtures, 'scheduler-outputs')
-  const { cases } = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as {
-    readonly cases: readonly {
-      readonly id: string
-      readonly scheduler: string
-      readonly version: string
-      readonly command: string
-      readonly exit: number
-      readonly stdout: string
-      readonly stderr: string | null
-      readonly expect: Expectation
-    }[]
-  }
-  const read = (file: string | null): string =>
-    file === null ? '' : readFileSync(join(folder, file), 'utf8')
-  const ours = cases.filter(({ scheduler }) => ['openpbs', 'pbspro', 'torque'].includes(scheduler))
+  const ours = recordedCases<Expectation>(join(fixtures, 'scheduler-outputs'), [
+    'openpbs',
+    'pbspro',
+    'torque',
+  ])
   for (const one of ours) {
     it(`${one.id} (${one.version}): ${one.command.slice(0, 60)}`, () => {
-      const flavour = one.scheduler === 'torque' ? 'torque' : 'openpbs'
-      checkCase({ ...one, stdout: read(one.stdout), stderr: read(one.stderr) }, one.expect, flavour)
+      checkCase(one, one.expect, one.scheduler === 'torque' ? 'torque' : 'openpbs')
     })
   }
   it('are all tried', () => {

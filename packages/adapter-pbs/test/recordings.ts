@@ -2,6 +2,7 @@
 
 import { constants } from 'node:os'
 import { expect } from 'chai'
+import type { Recording } from '@orbweaver/conformance'
 import { jobId, type JobStatus } from '@orbweaver/core'
 import type { Flavour } from '@orbweaver/adapter-pbs'
 import { classify, failure, type ComplaintKind } from '#src/complaints.js'
@@ -10,13 +11,6 @@ import { readStatuses, toStatus } from '#src/status.js'
 import { readQsub } from '#src/submit.js'
 import { spec } from './specs.js'
 
-export interface Recording {
-  readonly id: string
-  readonly command: string
-  readonly exit: number
-  readonly stdout: string
-  readonly stderr: string
-}
 export interface Expectation {
   readonly error?: { readonly class: string } | null
   readonly absent?: readonly string[]

@@ -1,11 +1,12 @@
 import { expect } from 'chai'
-import { BackendUnavailableError, InputError, NotFoundError } from '@orbweaver/core'
+import { BackendUnavailableError, InputError, NotFoundError, jobId } from '@orbweaver/core'
 import { InMemoryFiles } from '@orbweaver/core/testing'
 import type { ProbeReplies, Reply } from '@orbweaver/core/command-line'
 import { createPbsBackend, type Flavour, type PbsConfig } from '@orbweaver/adapter-pbs'
 import { flavourOf, lookAtSite } from '#src/flavour.js'
 import { largestNode } from '#src/nodes.js'
-import { shortName } from '#src/status.js'
+import type { Site } from '#src/ends.js'
+import { readStatuses, shortName } from '#src/status.js'
 import { readTable } from '#src/find.js'
 import { readFindings, readLimits } from '#src/site.js'
 import { config, dialect, replyOf } from './specs.js'
@@ -117,6 +118,13 @@ describe('adapter-pbs: limits', () => {
     expect(limitsOf(part)).to.include({ maxArraySize: 1000 }).and.not.to.have.property('maxCpus')
   })
 
+  it('of arrays are arrays of one where there are to be none', () => {
+    const queue = 'Queue: workq\n    max_array_size = 0\n\n'
+    const { maxArraySize, source } = limitsOf(replies(OPENPBS_SERVER, queue))
+    expect(maxArraySize).to.equal(1)
+    expect(source).to.have.property('maxArraySize', 'queue workq (max_array_size)')
+  })
+
   it('are not known when the server does not answer', () => {
     const away = new Map([['server', { failure: 'timed out' }]])
     expect(readLimits(away, config()).kind).to.equal('unavailable')
@@ -208,6 +216,11 @@ describe('adapter-pbs: which PBS', () => {
     expect(await look(openpbs)).to.deep.include({ flavour: 'openpbs', ended: true, elements: true })
     const old = { ...openpbs, 'qstat -B': { stdout: OPENPBS_SERVER.replace('23.06.06', '18.1.4') } }
     expect(await look(old)).to.include({ elements: false })
+    const forgets = {
+      ...openpbs,
+      'qstat -B': { stdout: OPENPBS_SERVER.replace('enable = True', 'enable = False') },
+    }
+    expect(await look(forgets)).to.include({ ended: false, elements: false })
     const torque = { 'qsub --version': { stderr: 'Version: 6.1.3\n' }, 'qstat -B': { stdout: TORQUE_SERVER } }
     expect(await look(torque)).to.deep.include({ flavour: 'torque', ended: true })
     // Said in the site file: qsub is not asked.
@@ -258,12 +271,12 @@ describe('adapter-pbs: commands', () => {
     expect(there.control('cancel', ['1.a'] as never).argv).to.deep.equal(['/opt/pbs/bin/qdel', '1.a'])
   })
 
-  it('ask for many elements of an array with one word, and end neighbours with one', () => {
+  it('ask for many elements of an array with one word', () => {
     const ids = ['5[0].a', '5[1].a', '5[2].a', '5[7].a', '9.a'] as never
     const here = dialect('openpbs')
     const question = { ids, user: 'alice', nowMs: 0, sinceMs: 0, form: 0 }
     expect(here.querySteps[0]?.command(question).argv.slice(-2)).to.deep.equal(['5[].a', '9.a'])
-    expect(here.control('cancel', ids).argv).to.deep.equal(['qdel', '9.a', '5[0-2].a', '5[7].a'])
+    expect(here.control('cancel', ids).argv).to.deep.equal(['qdel', ...(ids as string[])])
     expect(dialect('torque').control('cancel', ids).argv).to.deep.equal(['qdel', ...(ids as string[])])
     expect(here.control('hold', ['9.a'] as never).argv).to.deep.equal(['qhold', '-h', 'u', '9.a'])
     expect(here.control('release', ['9.a'] as never).argv).to.deep.equal(['qrls', '-h', 'u', '9.a'])
@@ -320,5 +333,37 @@ describe('adapter-pbs: commands', () => {
     expect(readTable(replyOf({}), [mine], 'x')).to.deep.equal({ kind: 'answer', value: [] })
     const torn = stdout.replace('12.pbs01', '??      ')
     expect(readTable(replyOf({ stdout: torn }), [mine], 'x').kind).to.equal('unreadable')
+  })
+})
+
+describe('adapter-pbs: many unknown jobs on Torque', () => {
+  // As Torque 7.0 (master of 2020) says it of nine unknown jobs and one that it knows.
+  const job = '<Data><Job><Job_Id>7.trq01</Job_Id><job_state>R</job_state></Job></Data>'
+  const unknown = (count: number): string =>
+    Array.from(
+      { length: count },
+      (_, index) => `qstat: Unknown Job Id Error ${990_001 + index}.trq01\n`,
+    ).join('')
+  const connection = (name: string): string =>
+    `Unable to communicate with trq01(10.98.0.1)\nCan not resolve name for server ${name}. (rc = -1 - )\nqstat: cannot connect to server ${name} (errno=15010) Access from host not allowed, or unknown host\n`
+  const ids = [jobId('7.trq01'), jobId('990001.trq01')]
+  const site = { flavour: 'torque', ended: true, elements: false, server: 'trq01.cluster.example' } as const
+  const read = (stderr: string, of: Site = site) =>
+    readStatuses(replyOf({ exitCode: 153, stdout: job, stderr }), ids, of, 0)
+
+  it('are no server that is away, whatever names qstat makes up', () => {
+    for (const name of ['k\u0001.', 't\ufffdQ\ufffd', 'a\nb', 'k']) {
+      const reading = read(connection(name).repeat(2) + unknown(8) + unknown(8).slice(-42))
+      expect(reading.kind, name).to.equal('answer')
+      if (reading.kind === 'answer') expect([...reading.value.keys()]).to.deep.equal(['7.trq01'])
+    }
+  })
+
+  it('hide no server that is away', () => {
+    for (const name of ['trq01', 'TRQ01.cluster.example'])
+      expect(read(unknown(8) + connection('k\u0001') + connection(name)).kind, name).to.equal('unavailable')
+    // Fewer than there are connections: nothing made these up.
+    expect(read(unknown(7) + connection('other')).kind).to.equal('unavailable')
+    expect(read(unknown(8) + connection('k'), { ...site, flavour: 'openpbs' }).kind).to.equal('unavailable')
   })
 })

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import fc from 'fast-check'
 import type { JobSpec } from '@orbweaver/core'
 import type { Flavour, PbsConfig } from '@orbweaver/adapter-pbs'
 import { pbsConfig } from '@orbweaver/adapter-pbs'
@@ -115,19 +116,38 @@ describe('adapter-pbs: qsub', () => {
       Array.from({ length: count }, (_, index) => spec(`ow-${index}`, { groupKey: 'k' }))
 
     it('are made of jobs with one key and one set of requests, each job once', () => {
-      const more = { groupKey: 'k' }
-      const large = { ...more, requirements }
-      const specs = [
-        spec('a', more),
-        spec('b', large),
-        spec('c', more),
-        spec('d'),
-        spec('e', large),
-        spec('f', { ...more, queue: 'other' }),
-        spec('g', { groupKey: 'l' }),
-      ]
-      const names = submissionsOf('openpbs', specs).map(({ members }) => members.map(({ name }) => name))
-      expect(names).to.deep.equal([['a', 'c'], ['b', 'e'], ['d'], ['f'], ['g']])
+      const asked = fc.record({
+        groupKey: fc.constantFrom('k', 'l', undefined),
+        cpus: fc.constantFrom(1, 4),
+        queue: fc.constantFrom('other', undefined),
+      })
+      fc.assert(
+        fc.property(fc.array(asked, { maxLength: 30 }), fc.integer({ min: 2, max: 7 }), (jobs, arraySize) => {
+          const keys = new Map<string, string>()
+          const specs = jobs.map(({ groupKey, cpus, queue }, index) => {
+            const name = `ow-${index}`
+            keys.set(name, groupKey === undefined ? name : JSON.stringify([groupKey, cpus, queue]))
+            return spec(name, {
+              requirements: { ...requirements, cpus },
+              ...(groupKey !== undefined && { groupKey }),
+              ...(queue !== undefined && { queue }),
+            })
+          })
+          const parts = submissionsOf('openpbs', specs, {}, arraySize)
+          const names = parts.map(({ members }) => members.map(({ name }) => name))
+          expect(names.flat()).to.have.members([...keys.keys()])
+          for (const [at, part] of names.entries()) {
+            expect(new Set(part.map((name) => keys.get(name)))).to.have.property('size', 1)
+            expect(parts[at]).to.have.property('array', part.length > 1)
+            expect(part.length).to.be.at.most(arraySize)
+          }
+          const sizes = new Map<string | undefined, number>()
+          for (const key of keys.values()) sizes.set(key, (sizes.get(key) ?? 0) + 1)
+          const fewest = [...sizes.values()].reduce((sum, size) => sum + Math.ceil(size / arraySize), 0)
+          expect(parts).to.have.length(fewest)
+        }),
+        { numRuns: 200 },
+      )
     })
 
     it('have at least two elements: one alone is a job', () => {

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { recordedCases, type Recording } from '@orbweaver/conformance'
 import type { JobStatus } from '@orbweaver/core'
-import { checkCase, statusesOf, errorClassOf, type Expectation, type Recording } from './recordings.js'
+import { checkCase, statusesOf, errorClassOf, type Expectation } from './recordings.js'
 import { skipTest } from '@orbweaver/core/testing'
 
 const FIXTURES = join(import.meta.dirname, '../test/fixtures/slurm-22.05.8')
@@ -113,25 +114,10 @@ describe('public recordings of many releases', () => {
     })
     return
   }
-  const folder = join(fixtures, 'scheduler-outputs')
-  const { cases } = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as {
-    readonly cases: readonly {
-      readonly id: string
-      readonly scheduler: string
-      readonly version: string
-      readonly command: string
-      readonly exit: number
-      readonly stdout: string
-      readonly stderr: string | null
-      readonly expect: Expectation
-    }[]
-  }
-  const read = (file: string | null): string =>
-    file === null ? '' : readFileSync(join(folder, file), 'utf8')
-  const ours = cases.filter(({ scheduler }) => scheduler === 'slurm')
+  const ours = recordedCases<Expectation>(join(fixtures, 'scheduler-outputs'), ['slurm'])
   for (const one of ours) {
     it(`${one.id} (${one.version}): ${one.command.slice(0, 60)}`, () => {
-      checkCase({ ...one, stdout: read(one.stdout), stderr: read(one.stderr) }, one.expect)
+      checkCase(one, one.expect)
     })
   }
   it('are all tried', () => {

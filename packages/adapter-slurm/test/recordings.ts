@@ -2,6 +2,7 @@
 
 import { constants } from 'node:os'
 import { expect } from 'chai'
+import type { Recording } from '@orbweaver/conformance'
 import type { JobId, JobStatus } from '@orbweaver/core'
 import { failureOf, readComplaint } from '#src/complaints.js'
 import { expandId } from '#src/ids.js'
@@ -10,14 +11,6 @@ import { accountStatuses, type AccountRow } from '#src/sacct.js'
 import { queueStatus, type QueueRow } from '#src/squeue.js'
 import { readState } from '#src/states.js'
 import { readSubmit, readSubmittedId } from '#src/submit.js'
-
-export interface Recording {
-  readonly id: string
-  readonly command: string
-  readonly exit: number
-  readonly stdout: string
-  readonly stderr: string
-}
 
 const NOW_MS = Date.UTC(2026, 10, 22)
 

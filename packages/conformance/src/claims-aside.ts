@@ -2,7 +2,7 @@
 
 import type { Context } from 'mocha'
 import { clusterBackendSuite } from './backend/suite.js'
-import type { SuiteOptions } from './claims.js'
+import { NotClaimed, type SuiteOptions } from './claims.js'
 import type { BackendHarness } from './harness.js'
 
 type Result = { readonly error?: unknown; readonly notClaimed?: string }
@@ -14,8 +14,6 @@ export interface ClaimsAside {
   /** Register with mocha: one test a claim, which waits for its claim. */
   report(): void
 }
-
-class NotClaimed extends Error {}
 
 /**
  * The suite of a backend, run aside: claims wait for a scheduler most of the time, so several harnesses, or parts of one

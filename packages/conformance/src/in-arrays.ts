@@ -1,6 +1,7 @@
 /** Makes a backend put every job into an array, for harnesses of schedulers that have arrays. */
 
 import type { ClusterBackend, JobSpec, Transport } from '@orbweaver/core'
+import { replacingSubmit } from './live-backend.js'
 
 /**
  * Every job is submitted beside a small one of the same kind (`true`, same requirements, same `groupKey`), so that a backend
@@ -31,11 +32,5 @@ export function inArrays(
     const all = [...specs, ...beside].map((spec) => ({ groupKey: 'kit', ...spec }))
     return (await backend.submit(all, options)).slice(0, specs.length)
   }
-  return new Proxy(backend, {
-    get: (target, key) => {
-      if (key === 'submit') return submit
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    },
-  })
+  return replacingSubmit(backend, submit)
 }

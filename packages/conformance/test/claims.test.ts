@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { listClaims } from '@orbweaver/conformance'
-import { claim, runChapters } from '#src/claims.js'
+import { NotClaimed, claim, runChapters } from '#src/claims.js'
 import { runClaims } from './doubles/failed-claims.js'
 
 interface Lab {
@@ -48,6 +48,9 @@ describe('claims', () => {
             async () => void events.push('check 3'),
             () => 'cannot',
           ),
+          claim<Lab>('X1.4', 'is found not to apply on its way', async () => {
+            throw new NotClaimed('forgotten')
+          }),
         ],
       },
     ]
@@ -56,8 +59,9 @@ describe('claims', () => {
       return { dispose: async () => void events.push('dispose') }
     }
     const outcome = await runClaims((options) => runChapters('tried', chapters, { create }, options))
-    expect(outcome).to.deep.equal({ passed: ['X1.1'], failed: ['X1.2'], pending: ['X1.3'] })
-    expect(events).to.deep.equal(['create', 'check 1', 'dispose', 'create', 'dispose', 'create', 'dispose'])
+    expect(outcome).to.deep.equal({ passed: ['X1.1'], failed: ['X1.2'], pending: ['X1.3', 'X1.4'] })
+    const made = ['create', 'dispose']
+    expect(events).to.deep.equal(['create', 'check 1', 'dispose', ...made, ...made, ...made])
   })
 
   it('can be chosen by chapter or by id', async () => {

@@ -4,12 +4,12 @@
  */
 
 import { expect } from 'chai'
-import fs from 'node:fs'
 import path from 'node:path'
 import { slurmLabProblem, startSlurmLab, type SlurmLab } from '../../lab/slurm/slurm-lab.js'
 import { skip } from '../../support/skip.js'
-import { createClusterSite, type ClusterSite } from '../support/cluster-site.js'
-import { removeFolders, scratchFolder, write } from '../support/folders.js'
+import { createClusterSite } from '../support/cluster-site.js'
+import { removeFolders } from '../support/folders.js'
+import { killingPrograms, runThroughKills } from '../support/kills.js'
 import { PROGRAMS, whereIs } from './support/programs.js'
 
 const KILLS = 50
@@ -60,7 +60,11 @@ interface Way {
 }
 
 async function scenario(lab: SlurmLab, way: Way): Promise<void> {
-  const bin = killingPrograms()
+  const killing = killingPrograms(
+    new Map(PROGRAMS.map((program) => [program, whereIs(program)])),
+    'sbatch',
+    "*' --parsable '*",
+  )
   const { uid, gid } = lab.account
   const name = way.arrays ? 'crash-arrays' : 'crash-single'
   const site = await createClusterSite({
@@ -72,22 +76,13 @@ async function scenario(lab: SlurmLab, way: Way): Promise<void> {
     cluster: {
       use: 'slurm',
       conf: lab.environment['SLURM_CONF'],
-      bin,
+      bin: killing.bin,
       arrays: way.arrays,
       partition: way.partition,
     },
   })
-  let kills = 0
-  for (;;) {
-    const { code, stdout, stderr } = await site.run().ended
-    if (code === 0) break
-    expect(code, `${stdout}\n${stderr}`).to.equal(null)
-    kills += 1
-  }
-  // Tasks that are staged at different moments do not fit in one array.
-  expect(kills).to.be.at.least(KILLS)
-  expect(accepted(bin)).to.have.length(kills)
-  await allOnce(site, way.sessions * way.processors)
+  const wanted = way.sessions * way.processors
+  await runThroughKills(site, killing, { kills: KILLS, tasks: wanted })
 
   // What Slurm knows: no element beside those, each of them one job.
   const words = [
@@ -101,7 +96,6 @@ async function scenario(lab: SlurmLab, way: Way): Promise<void> {
     '-o',
     'JobID,State',
   ]
-  const wanted = way.sessions * way.processors
   const ask = async (): Promise<readonly string[]> => (await lab.run(['sacct', ...words])).trim().split('\n')
   const open = /\|(?:PENDING|RUNNING|COMPLETING)$/
   // The accounting comes a little after the jobs.
@@ -110,45 +104,3 @@ async function scenario(lab: SlurmLab, way: Way): Promise<void> {
   expect(records).to.have.length(wanted)
   for (const record of records) expect(record).to.match(/\|COMPLETED$/)
 }
-
-async function allOnce(site: ClusterSite, count: number): Promise<void> {
-  const tasks = await site.tasks()
-  expect(tasks).to.have.length(count)
-  for (const task of tasks) expect(task).to.include({ state: 'complete', attempt: 1 })
-  const executions = site.executions()
-  expect(executions).to.have.length(count)
-  expect(new Set(executions).size).to.equal(count)
-  expect(new Set(tasks.map(({ job }) => job?.id)).size).to.equal(count)
-}
-
-/**
- * A folder with Slurm's programs, where sbatch kills whoever called it once the job is accepted. Calls go one by one,
- * and one whose caller has been killed meanwhile submits nothing: it would have been killed with it.
- */
-function killingPrograms(): string {
-  const folder = scratchFolder('programs')
-  fs.chmodSync(folder, 0o777)
-  for (const program of PROGRAMS.filter((each) => each !== 'sbatch'))
-    fs.symlinkSync(whereIs(program), path.join(folder, program))
-  write(
-    path.join(folder, 'sbatch'),
-    `#!/bin/sh
-case " $* " in *' --parsable '*) ;; *) exec ${whereIs('sbatch')} "$@" ;; esac
-caller=$PPID
-exec 9>>'${folder}/lock'
-flock 9
-# Of a process that has been killed nothing is told here; and an orphan has another parent.
-alive() { grep -q orbweaver "/proc/$caller/cmdline" 2>/dev/null; }
-alive || exit 1
-answer=$(${whereIs('sbatch')} "$@") || exit
-printf '%s\\n' "$answer" >>'${folder}/accepted'
-kill -KILL "$caller"
-while alive; do sleep 0.05; done
-`,
-    0o755,
-  )
-  return folder
-}
-
-const accepted = (bin: string): string[] =>
-  fs.readFileSync(path.join(bin, 'accepted'), 'utf8').trim().split('\n')

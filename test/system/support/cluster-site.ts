@@ -25,6 +25,8 @@ export interface ClusterSiteOptions {
   readonly script: string
   /** Tasks to be. Default 1. */
   readonly sessions?: number
+  /** Small files of a second input, `parts`. Default: there is none. */
+  readonly parts?: number
   /** Processors that do the same, each a group of its own for the scheduler. Default 1. */
   readonly processors?: number
   /** As in a processor file, instead of 1 cpu, 64 MB and 5 minutes. */
@@ -87,15 +89,17 @@ const NEVER = Object.fromEntries(
   ),
 )
 
-const archives = new Map<number, Promise<string>>()
+const archives = new Map<string, Promise<string>>()
 
 /** Sites are copies of one archive of each size: importing takes longer than copying. */
-async function archiveOf(sessions: number): Promise<string> {
+async function archiveOf(sessions: number, parts: number): Promise<string> {
+  const key = `${sessions}-${parts}`
   const made =
-    archives.get(sessions) ??
+    archives.get(key) ??
     (async () => {
-      const folder = scratchFolder(`archive-${sessions}`)
+      const folder = scratchFolder(`archive-${key}`)
       const source = plainTree(path.join(folder, 'source'), sessions)
+      if (parts > 0) addParts(source, parts)
       write(
         path.join(folder, 'orbweaver.yaml'),
         'site: x\nstore: { use: folder, path: ./archive }\ncluster: { use: local }\nworkRoot: ./work\nprojects: [{ id: P, processors: [nifti-qa] }]\n',
@@ -104,8 +108,20 @@ async function archiveOf(sessions: number): Promise<string> {
       await mustRun(['import', source, '--as', 'tree'], { cwd: folder })
       return path.join(folder, 'archive')
     })()
-  archives.set(sessions, made)
+  archives.set(key, made)
   return made
+}
+
+/** A second resource beside each note. */
+function addParts(source: string, parts: number): void {
+  const notes = fs
+    .readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter((entry) => path.basename(entry) === 'note.txt')
+  for (const note of notes) {
+    const scan = path.dirname(path.dirname(path.join(source, note)))
+    for (let part = 1; part <= parts; part += 1)
+      write(path.join(scan, 'PARTS', `part-${part}.txt`), `part ${part} of ${note}\n`)
+  }
 }
 
 function giveTo(folder: string, owner: { readonly uid: number; readonly gid: number }): void {
@@ -116,9 +132,9 @@ function giveTo(folder: string, owner: { readonly uid: number; readonly gid: num
 }
 
 export async function createClusterSite(options: ClusterSiteOptions): Promise<ClusterSite> {
-  const { name, cluster, script, sessions = 1, processors = 1, more = {}, user } = options
+  const { name, cluster, script, sessions = 1, parts = 0, processors = 1, more = {}, user } = options
   const folder = scratchFolder(name)
-  fs.cpSync(await archiveOf(sessions), path.join(folder, 'archive'), { recursive: true })
+  fs.cpSync(await archiveOf(sessions, parts), path.join(folder, 'archive'), { recursive: true })
   const counter = write(path.join(folder, 'executions.txt'), '', 0o666)
   const names = Array.from({ length: processors }, (_, index) => (index === 0 ? 'work' : `work-${index + 1}`))
   const site = {
@@ -136,7 +152,10 @@ export async function createClusterSite(options: ClusterSiteOptions): Promise<Cl
   const processor = {
     version: '1.0.0',
     level: 'session',
-    inputs: { note: { scan: { type: 'NOTE' }, resource: 'TXT' } },
+    inputs: {
+      note: { scan: { type: 'NOTE' }, resource: 'TXT' },
+      ...(parts > 0 && { parts: { scan: { type: 'NOTE' }, resource: 'PARTS' } }),
+    },
     requirements: { cpus: 1, memory: '64 MB', walltime: '5m', ...options.requirements },
     environment: { COUNTER: counter, SITE: folder },
     script: './work.sh',

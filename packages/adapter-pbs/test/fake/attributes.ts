@@ -1,7 +1,7 @@
 /** What the server says of a job, in its order and its words. */
 
 import type { Job } from './model.js'
-import { clock, date, type Server } from './server.js'
+import { clock, date, isDone, type Server } from './server.js'
 
 /** Name with its dots, value. Dates are milliseconds until they are printed. */
 export interface Attribute {
@@ -68,23 +68,25 @@ function usedOf(job: Job, flavour: 'openpbs' | 'torque'): readonly Entry[] {
       ]
 }
 
+/** 1 as soon as one element has failed. */
+function exitOfArray({ elements }: Job): number | undefined {
+  if (elements.some(({ exit }) => (exit ?? 0) !== 0 && exit !== 271)) return 1
+  return elements.some(({ state }) => state === 'done') ? 0 : undefined
+}
+
 function openpbs(job: Job, server: Server): readonly Entry[] {
   const { site } = server
   const state = stateOf(job, server)
   const isArray = job.elements.length > 0
-  // An element that was deleted before it ran is told of as its array is.
-  const bare = job.parent !== undefined && job.unstarted
+  // An element that was deleted before it ran is told of as its array is; without history each one that has ended.
+  const bare = job.parent !== undefined && (job.unstarted || (!server.hasHistory && isDone(job)))
   const isElement = job.parent !== undefined && !bare
-  const ran = job.startedMs !== undefined && job.runCount > 0
+  const ran = !bare && job.startedMs !== undefined && job.runCount > 0
   const ended = state === 'F' || state === 'X'
   const exit = isArray
-    ? job.elements.find((each) => (each.exit ?? 0) !== 0 && each.exit !== 271) !== undefined
-      ? 1
-      : job.elements.some((each) => each.state === 'done')
-        ? 0
-        : undefined
-    : bare
-      ? 0
+    ? exitOfArray(job)
+    : bare && job.parent !== undefined
+      ? exitOfArray(job.parent)
       : job.exit
   const path = (text: string): string => (isArray || bare ? text.replace(/\.\d+$|$/, '.^array_index^') : text)
   const failed = isArray && job.elements.some((each) => (each.exit ?? 0) !== 0)
@@ -96,7 +98,7 @@ function openpbs(job: Job, server: Server): readonly Entry[] {
   return [
     ['Job_Name', job.name],
     ['Job_Owner', `${job.owner}@${site.host}`],
-    ...usedOf(job, 'openpbs'),
+    ...(bare ? [] : usedOf(job, 'openpbs')),
     ['job_state', state],
     ['queue', job.queue],
     ['server', server.server],

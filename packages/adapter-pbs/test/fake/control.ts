@@ -2,7 +2,7 @@
 
 import type { Job, Output, Request } from './model.js'
 import { fullId, isId, lookUp } from './qstat.js'
-import { seconds } from './qsub.js'
+import { seconds } from './sizes.js'
 import { isDone, type Server } from './server.js'
 
 interface Outcome {
@@ -78,6 +78,9 @@ function one(request: Request, server: Server, options: ReadonlyMap<string, stri
     server.purge(job)
     return OK
   }
+  // OpenPBS 23.06 holds arrays as a whole only.
+  if (!isTorque && job.parent !== undefined && (program === 'qhold' || program === 'qrls'))
+    return { exit: 156, message: `Invalid request ${full}` }
   if (server.isOver(job)) {
     if (isTorque)
       return {

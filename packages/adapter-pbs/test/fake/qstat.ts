@@ -1,8 +1,11 @@
 /** qstat and qselect: tables, full texts, JSON, DSV and XML, with their oddities. */
 
-import { attributes, stateOf, textLines, type Attribute } from './attributes.js'
+import { attributes, stateOf, textLines } from './attributes.js'
+import { aboutQueues, aboutServer } from './about.js'
+import { json, plain, xml } from './documents.js'
 import type { Job, Output, Request } from './model.js'
-import { clock, date, type Server } from './server.js'
+import { ofUser, table } from './tables.js'
+import type { Server } from './server.js'
 
 interface Found {
   readonly jobs: readonly Job[]
@@ -63,8 +66,19 @@ export function qstat(request: Request, server: Server): Output {
   return done(blocks.join(''))
 }
 
-const plain = (value: Attribute['value']): string =>
-  value instanceof Date ? date(value.getTime()) : String(value)
+/** So many unknown jobs Torque's qstat can look for elsewhere: it leaves a connection open for each, and has no more. */
+const CONNECTIONS = 8
+
+/** What it says of each further one, with a name that happened to be in its memory. */
+function stray(server: Server, count: number): string {
+  const { host } = server.site
+  const name = `k\u0001${String.fromCharCode(160 + (count % 60))}.`
+  return `Unable to communicate with ${host}(10.99.0.2)
+Can not resolve name for server ${name}. (rc = -1 - )
+Cannot resolve specified server host '${name}'.
+qstat: cannot connect to server ${name} (errno=15010) Access from host not allowed, or unknown host
+`
+}
 
 function select(ids: readonly string[], flags: ReadonlySet<string>, server: Server): Found {
   const isTorque = server.flavour === 'torque'
@@ -78,6 +92,9 @@ function select(ids: readonly string[], flags: ReadonlySet<string>, server: Serv
   if (ids.length === 0) return { jobs: everything(), problems: '', exit: 0 }
   const jobs: Job[] = []
   let problems = ''
+  let strays = ''
+  let unknown = 0
+  let lastUnknown = ''
   let exit = 0
   for (const id of ids) {
     if (!isId(id)) {
@@ -93,7 +110,10 @@ function select(ids: readonly string[], flags: ReadonlySet<string>, server: Serv
       continue
     }
     if (job === undefined || top === undefined || (!isTorque && !server.hasHistory && server.isOver(top))) {
-      problems += `qstat: Unknown Job Id ${isTorque ? 'Error ' : ''}${full}\n`
+      unknown += 1
+      if (isTorque && unknown > CONNECTIONS) strays += stray(server, unknown)
+      else lastUnknown = full
+      problems += `qstat: Unknown Job Id ${isTorque ? 'Error ' : ''}${isTorque ? lastUnknown : full}\n`
       exit = 153
       continue
     }
@@ -106,249 +126,7 @@ function select(ids: readonly string[], flags: ReadonlySet<string>, server: Serv
     if (isTorque && job.elements.length > 0 && !flags.has('t')) jobs.push(...everything())
     else jobs.push(...open(job))
   }
-  return { jobs, problems, exit }
-}
-
-function table(jobs: readonly Job[], server: Server): string {
-  if (jobs.length === 0) return ''
-  const isTorque = server.flavour === 'torque'
-  const head = isTorque
-    ? 'Job ID                    Name             User            Time Use S Queue\n------------------------- ---------------- --------------- -------- - -----\n'
-    : 'Job id            Name             User              Time Use S Queue\n----------------  ---------------- ----------------  -------- - -----\n'
-  return (
-    head +
-    jobs
-      .map((job) => {
-        const time = job.used === undefined || job.elements.length > 0 ? '0' : clock(job.used.cpuSeconds)
-        const id = server.idOf(job)
-        return isTorque
-          ? `${id.padEnd(26)} ${job.name.slice(-16).padEnd(16)} ${job.owner.slice(0, 15).padEnd(15)} ${time.padStart(8)} ${stateOf(job, server)} ${job.queue.padEnd(15)}\n`
-          : `${(id.length > 17 ? `${id.slice(0, 16)}*` : id).padEnd(17)} ${(job.name.length > 16 ? `${job.name.slice(0, 15)}*` : job.name).padEnd(16)} ${job.owner.slice(0, 16).padEnd(16)}  ${time.padStart(8)} ${stateOf(job, server)} ${job.queue.padEnd(16)}\n`
-      })
-      .join('')
-  )
-}
-
-/** The other table, of one user's jobs: names are cut, ids as well. */
-function ofUser(jobs: readonly Job[], wide: boolean, server: Server): string {
-  if (jobs.length === 0) return ''
-  const isTorque = server.flavour === 'torque'
-  const widths = isTorque
-    ? [23, 11, 8, 16, 6, 5, 6, 6, 9, 1, 9]
-    : wide
-      ? [30, 15, 15, 15, 8, 4, 4, 6, 5, 1, 5]
-      : [15, 8, 8, 10, 6, 3, 3, 6, 5, 1, 5]
-  const titles = [
-    'Job ID',
-    'Username',
-    'Queue',
-    'Jobname',
-    'SessID',
-    'NDS',
-    'TSK',
-    'Memory',
-    'Time',
-    'S',
-    'Time',
-  ]
-  const row = (words: readonly string[]): string =>
-    `${words
-      .map((word, column) => {
-        const width = widths[column] ?? 0
-        const shown = !isTorque && word.length > width ? `${word.slice(0, width - 1)}*` : word.slice(0, width)
-        return column < 4 ? shown.padEnd(width) : shown.padStart(width)
-      })
-      .join(' ')}\n`
-  const lines = jobs.map((job) =>
-    row([
-      server.idOf(job),
-      job.owner,
-      job.queue,
-      job.name,
-      String(job.session ?? '--'),
-      job.resources.get('nodect') ?? '--',
-      String(job.cpus),
-      '--',
-      '--',
-      stateOf(job, server),
-      job.used === undefined ? '--' : clock(job.used.walltimeSeconds).slice(0, 5),
-    ]),
-  )
-  return `\n${server.node}: \n${row(titles)}${row(widths.map((width) => '-'.repeat(width)))}${lines.join('')}`
-}
-
-/** Nested by the dots of the names; `\t` and `:\t` as its writer has them. */
-function nest(found: readonly Attribute[]): Record<string, unknown> {
-  const all: Record<string, unknown> = {}
-  for (const { name, value } of found) {
-    const [first = '', second] = name.split('.')
-    if (name === 'Variable_List') {
-      const variables: Record<string, unknown> = {}
-      for (const part of plain(value).match(/(?:\\.|[^,\\])+/g) ?? []) {
-        const [key = '', ...rest] = part.split('=')
-        const text = rest.join('=')
-        // What looks like a number becomes one.
-        variables[key] = text !== '' && Number.isFinite(Number(text)) ? Number(text) : text
-      }
-      all[name] = variables
-    } else if (second === undefined) all[first] = value instanceof Date ? plain(value) : value
-    else {
-      const inner = (all[first] ?? {}) as Record<string, unknown>
-      inner[second] = value instanceof Date ? plain(value) : value
-      all[first] = inner
-    }
-  }
-  return all
-}
-
-const print = (document: unknown): string =>
-  `${JSON.stringify(document, undefined, '\t').replace(/^(\t*"(?:[^"\\]|\\.)*":) /gm, '$1\t')}\n`
-
-function document(server: Server, rest: Record<string, unknown>): string {
-  return print({
-    timestamp: Math.floor(Date.now() / 1000),
-    pbs_version: '23.06.06',
-    pbs_server: server.server,
-    ...rest,
-  })
-}
-
-/** Recorded: of several ids named, its container is made for the first only. */
-function json(jobs: readonly Job[], isNamed: boolean, server: Server): string {
-  const [first] = jobs
-  const shown =
-    isNamed &&
-    first !== undefined &&
-    jobs.every((job) => (job.parent ?? job) !== (first.parent ?? first) || job === first)
-      ? [first]
-      : jobs
-  if (shown.length === 0) return document(server, {})
-  return document(server, {
-    Jobs: Object.fromEntries(shown.map((job) => [server.idOf(job), nest(attributes(job, server))])),
-  })
-}
-
-const escape = (text: string): string =>
-  text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll("'", '&apos;')
-    .replaceAll('"', '&quot;')
-
-function xml(jobs: readonly Job[], server: Server): string {
-  if (jobs.length === 0) return ''
-  const one = (job: Job): string => {
-    const open = new Map<string, string>()
-    const add = (name: string, text: string): void => {
-      open.set(name, `${open.get(name) ?? ''}${text}`)
-    }
-    for (const { name, value } of attributes(job, server)) {
-      const [first = '', second] = name.split('.')
-      const text = escape(value instanceof Date ? String(Math.floor(value.getTime() / 1000)) : String(value))
-      add(first, second === undefined ? text : `<${second}>${text}</${second}>`)
-    }
-    return `<Job><Job_Id>${server.idOf(job)}</Job_Id>${[...open].map(([name, text]) => `<${name}>${text}</${name}>`).join('')}</Job>`
-  }
-  return `<?xml version="1.0"?>\n<Data>${jobs.map(one).join('')}</Data>\n`
-}
-
-function counts(server: Server, queue?: string): string {
-  const states = [...server.units()]
-    .filter((job) => queue === undefined || job.queue === queue)
-    .map(({ state }) => state)
-  const count = (state: string): number => states.filter((each) => each === state).length
-  return `Transit:0 Queued:${count('Q')} Held:${count('H')} Waiting:${count('W')} Running:${count('R')} Exiting:${count('E')} ${server.flavour === 'openpbs' ? 'Begun:0 ' : `Complete:${count('done')} `}`
-}
-const text = (name: string, value: string | number | undefined): readonly Attribute[] =>
-  value === undefined ? [] : [{ name, value }]
-
-function aboutServer(server: Server, full: boolean, format: string): Output {
-  const { site } = server
-  const isTorque = server.flavour === 'torque'
-  const total = [...server.units()].length
-  if (!full)
-    return {
-      exit: 0,
-      stdout: isTorque
-        ? `Server             Max   Tot   Que   Run   Hld   Wat   Trn   Ext   Com Status    \n----------------   ---   ---   ---   ---   ---   ---   ---   ---   --- ----------\n${server.server.slice(0, 16).padEnd(16)}     0 ${String(total).padStart(5)}     0     0     0     0     0     0     0 Active    \n`
-        : `Server             Max   Tot   Que   Run   Hld   Wat   Trn   Ext Status\n---------------- ----- ----- ----- ----- ----- ----- ----- ----- -----------\n${server.server.padEnd(16)}     0 ${String(total).padStart(5)}     0     0     0     0     0     0 Active    \n`,
-    }
-  const list: readonly Attribute[] = isTorque
-    ? [
-        ...text('server_state', 'Active'),
-        ...text('scheduling', 'True'),
-        ...text('total_jobs', total),
-        ...text('state_count', counts(server)),
-        ...text('acl_hosts', site.host),
-        ...text('default_queue', site.queues[0]?.name),
-        ...text('scheduler_iteration', 5),
-        ...text('pbs_version', '6.1.3'),
-        ...text('kill_delay', 3),
-        ...text('keep_completed', server.hasHistory ? site.keepCompletedSeconds : 0),
-        ...text('max_job_array_size', site.maxArraySize),
-        ...text('submit_hosts', server.node),
-        ...text('next_job_number', server.jobs.size),
-        ...text('moab_array_compatible', 'True'),
-      ]
-    : [
-        ...text('server_state', 'Active'),
-        ...text('server_host', site.host),
-        ...text('scheduling', 'True'),
-        ...text('total_jobs', total),
-        ...text('state_count', counts(server)),
-        ...text('default_queue', site.queues[0]?.name),
-        ...text('query_other_jobs', 'True'),
-        ...text('resources_default.ncpus', 1),
-        ...text('default_chunk.ncpus', 1),
-        ...text('scheduler_iteration', 10),
-        ...text('node_fail_requeue', 310),
-        ...text('max_array_size', site.maxArraySize),
-        ...text('pbs_version', '23.06.06'),
-        ...text('job_history_enable', server.hasHistory ? 'True' : undefined),
-        ...text('job_history_duration', server.hasHistory ? '24:00:00' : undefined),
-        ...text('max_job_sequence_id', 9999999),
-      ]
-  if (format === 'json')
-    return { exit: 0, stdout: document(server, { Server: { [server.server]: nest(list) } }) }
-  return { exit: 0, stdout: `Server: ${server.server}\n${textLines(list, true)}\n` }
-}
-
-function aboutQueues(server: Server, full: boolean, format: string, names: readonly string[]): Output {
-  const wanted = server.site.queues.filter(({ name }) => names.length === 0 || names.includes(name))
-  const lists = wanted.map((queue) => ({
-    name: queue.name,
-    list: [
-      ...text('queue_type', 'Execution'),
-      ...text('total_jobs', [...server.units()].filter((job) => job.queue === queue.name).length),
-      ...text('state_count', counts(server, queue.name)),
-      ...text('resources_max.ncpus', queue.maxCpus),
-      ...text(
-        'resources_max.walltime',
-        queue.maxWalltimeSeconds === undefined ? undefined : clock(queue.maxWalltimeSeconds),
-      ),
-      ...text('enabled', queue.enabled === false ? 'False' : 'True'),
-      ...text('started', queue.started === false ? 'False' : 'True'),
-    ],
-  }))
-  if (!full) {
-    const head =
-      'Queue              Max   Tot Ena Str   Que   Run   Hld   Wat   Trn   Ext Type\n---------------- ----- ----- --- --- ----- ----- ----- ----- ----- ----- ----\n'
-    const line = (queue: (typeof wanted)[number]): string =>
-      `${queue.name.padEnd(16)}     0     0 ${queue.enabled === false ? ' no' : 'yes'} ${queue.started === false ? ' no' : 'yes'}     0     0     0     0     0     0 Exe*\n`
-    return { exit: 0, stdout: head + wanted.map(line).join('') }
-  }
-  if (format === 'json')
-    return {
-      exit: 0,
-      stdout: document(server, {
-        Queue: Object.fromEntries(lists.map(({ name, list }) => [name, nest(list)])),
-      }),
-    }
-  return {
-    exit: 0,
-    stdout: lists.map(({ name, list }) => `Queue: ${name}\n${textLines(list, true)}\n`).join(''),
-  }
+  return { jobs, problems: strays + problems, exit }
 }
 
 /** Arrays: OpenPBS names the array, Torque its elements. */

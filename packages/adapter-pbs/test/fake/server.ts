@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { appendFileSync, closeSync, copyFileSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Fault, FakeSite, Flavour, Job, Killer } from './model.js'
 import { measure, send } from './processes.js'
@@ -239,7 +239,7 @@ export class Server {
       // What is left of its session ends with it.
       for (const left of measure(new Set([pid])).get(pid)?.pids ?? []) send(left, 'SIGKILL')
       this.#sessions.delete(pid)
-      this.#ended(job, code ?? 128 + (SIGNALS[name ?? 'SIGKILL'] ?? 9))
+      this.#ended(job, code ?? 128 + constants.signals[name ?? 'SIGKILL'])
     })
     if (job.walltimeSeconds !== undefined)
       this.#after(job.walltimeSeconds * 1000, () => {
@@ -381,22 +381,4 @@ export class Server {
     for (const { pids } of measure(new Set(this.#sessions.keys())).values())
       for (const pid of pids) send(pid, 'SIGKILL')
   }
-}
-
-const SIGNALS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGILL: 4,
-  SIGABRT: 6,
-  SIGBUS: 7,
-  SIGFPE: 8,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGSEGV: 11,
-  SIGUSR2: 12,
-  SIGPIPE: 13,
-  SIGALRM: 14,
-  SIGTERM: 15,
-  SIGXCPU: 24,
 }

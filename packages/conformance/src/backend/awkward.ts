@@ -81,8 +81,10 @@ export const awkward: Chapter<BackendContext> = {
 
     claim('B6.5', 'the longest name that is allowed comes through whole', async (lab) => {
       const name = `ow-${'0123456789'.repeat(6)}`.slice(0, 60 - 4) + String(Date.now()).slice(-4)
-      const { id } = await lab.submit({}, { name })
+      const gate = await lab.path('gate')
+      const { id } = await lab.submit({ waitFor: gate }, { name })
       expect((await lab.backend.find([name])).get(name)).to.equal(id)
+      await lab.release(gate)
       expect((await lab.finished(id)).outcome).to.equal('succeeded')
     }),
   ],

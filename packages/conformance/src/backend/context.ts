@@ -12,6 +12,7 @@ import {
   type JobStatus,
   type Transport,
 } from '@orbweaver/core'
+import { NotClaimed } from '../claims.js'
 import type { BackendHarness, BackendLab, JobBehaviour } from '../harness.js'
 import { shellCommand } from './behaviour.js'
 
@@ -141,10 +142,11 @@ export class BackendContext {
     })
   }
 
-  /** Wait until a job has ended. */
+  /** Wait until a job has ended. Where ended jobs are forgotten, what is claimed of its end cannot be checked. */
   async finished(id: JobId): Promise<JobStatus> {
     return await this.until(`job ${id} has ended`, async () => {
       const status = await this.status(id)
+      if (status === undefined || status.outcome === 'unknown') this.#mayBeForgotten()
       return status?.phase === 'finished' && status
     })
   }
@@ -153,8 +155,14 @@ export class BackendContext {
   async allFinished(ids: readonly JobId[]): Promise<ReadonlyMap<JobId, JobStatus>> {
     return await this.until(`${ids.length} jobs have ended`, async () => {
       const statuses = await this.backend.query(ids)
+      const isForgotten = (id: JobId): boolean => !statuses.has(id) || statuses.get(id)?.outcome === 'unknown'
+      if (ids.some(isForgotten)) this.#mayBeForgotten()
       return ids.every((id) => statuses.get(id)?.phase === 'finished') && statuses
     })
+  }
+
+  #mayBeForgotten(): void {
+    if (!this.capabilities.history) throw new NotClaimed('ended jobs are forgotten')
   }
 
   /** Make a file that a job waits for. */

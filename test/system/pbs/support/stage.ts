@@ -1,24 +1,31 @@
-/** Scenarios on the small PBS servers, each on one of its own. They wait most of the time, so many go on at once. */
+/**
+ * Scenarios on small PBS servers, each on one of its own; and, where there is one, on a real PBS, all on the same. They wait most
+ * of the time, so many go on at once.
+ */
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import {
   startFakePbs,
   type FakePbs,
   type FakeSite,
+  type Fault,
   type Flavour,
 } from '../../../../packages/adapter-pbs/dist-test/fake/start.js'
+import { livePbsProblem } from '../../../../packages/adapter-pbs/dist-test/live-site.js'
+import { skip } from '../../../support/skip.js'
 import { createClusterSite, type ClusterSite, type ClusterSiteOptions } from '../../support/cluster-site.js'
 import { removeFolders, scratchFolder } from '../../support/folders.js'
+import { call, type CallResult } from './call.js'
+import { realPbs, REAL_FAULTS, type RealPbs } from './real.js'
 
-export type { FakePbs, Flavour } from '../../../../packages/adapter-pbs/dist-test/fake/start.js'
+export type { Flavour } from '../../../../packages/adapter-pbs/dist-test/fake/start.js'
 
 export const FLAVOURS: readonly Flavour[] = ['openpbs', 'torque']
 const AT_ONCE = 8
 /** What is waited for and does not come would be waited for for ever. */
 const LONGEST_MS = 280_000
+/** A real server looks after its jobs at its own pace. */
+const LONGEST_REAL_MS = 580_000
 
 export type AskedSite = Omit<ClusterSiteOptions, 'name' | 'cluster'> & {
   readonly cluster?: Readonly<Record<string, unknown>>
@@ -27,54 +34,50 @@ export type AskedSite = Omit<ClusterSiteOptions, 'name' | 'cluster'> & {
 /** What a scenario works with: a server, and sites whose jobs go there. */
 export interface Scene {
   readonly flavour: Flavour
-  readonly fake: FakePbs
+  /** The server is the scenario's alone, of a known size, and ends jobs in words that are known. */
+  readonly isFake: boolean
+  readonly pbs: Pick<FakePbs, 'bin' | 'faults'>
   readonly site: (asked: AskedSite) => Promise<ClusterSite>
   /** As an operator on the machine of the server would; gives back what it prints, whatever the exit code. */
   readonly operator: (program: string, ...words: readonly string[]) => Promise<string>
+  /** As the account whose the jobs are. */
+  readonly call: (argv: readonly string[], input?: string) => Promise<CallResult>
 }
 
-/** @param input - of the program; without it, it has none */
-export async function call(
-  fake: FakePbs,
-  user: string | undefined,
-  [program = '', ...words]: readonly string[],
-  input?: string,
-): Promise<{ readonly exit: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(path.join(fake.bin, program), words, {
-    stdio: 'pipe',
-    env: { ...process.env, ...(user !== undefined && { FAKE_PBS_USER: user }) },
-  })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-  child.stdin.end(input)
-  await once(child, 'close')
-  return { exit: child.exitCode, stdout, stderr }
-}
+/** What not every server can: a fault, an operator, an end for jobs over their memory, to be there for one scenario alone. */
+export type Need = Fault | 'operator' | 'memory' | 'history' | 'own-server'
 
 interface Scenario {
   readonly title: string
-  readonly flavour: Flavour
+  /** `real`: the one that is there. */
+  readonly server: Flavour | 'real'
   readonly body: (scene: Scene) => Promise<void>
-  readonly server: Partial<FakeSite>
+  readonly needs: readonly Need[]
+  readonly fakeSite: Partial<FakeSite>
 }
 
-/** Register scenarios with mocha; those of both flavours go on at once. */
+interface ScenarioOptions {
+  readonly needs?: readonly Need[]
+  /** Of the fakes. */
+  readonly fakeSite?: Partial<FakeSite>
+}
+
+class Unmet extends Error {}
+
+/** Register scenarios with mocha; those of all servers go on at once. */
 export function describeScenarios(
   title: string,
-  define: (
-    scenario: (title: string, body: Scenario['body'], server?: Partial<FakeSite>) => void,
-    flavour: Flavour,
-  ) => void,
+  define: (scenario: (title: string, body: Scenario['body'], options?: ScenarioOptions) => void) => void,
 ): void {
   describe(title, function () {
-    this.timeout(300_000)
+    const problem = livePbsProblem(true)
+    this.timeout((problem === undefined ? LONGEST_REAL_MS : LONGEST_MS) + 20_000)
+    const servers = [...FLAVOURS, ...(problem === undefined ? (['real'] as const) : [])]
     const scenarios: Scenario[] = []
-    for (const flavour of FLAVOURS)
-      define((name, body, server = {}) => {
-        scenarios.push({ title: `${flavour}: ${name}`, flavour, body, server })
-      }, flavour)
+    for (const server of servers)
+      define((name, body, { needs = [], fakeSite = {} } = {}) => {
+        scenarios.push({ title: `${server}: ${name}`, server, body, needs, fakeSite })
+      })
     const outcomes = new Map<
       Scenario,
       { readonly done: Promise<void>; readonly begin: () => Promise<void> }
@@ -93,7 +96,19 @@ export function describeScenarios(
       }
       for (let lane = 0; lane < AT_ONCE; lane += 1) void next()
     })
-    for (const [{ title: name }, { done }] of outcomes) it(name, () => done)
+    for (const [{ title: name }, { done }] of outcomes)
+      it(name, async function () {
+        try {
+          await done
+        } catch (error) {
+          if (!(error instanceof Unmet)) throw error
+          skip(this, error.message)
+        }
+      })
+    if (problem !== undefined)
+      it('the same on a real PBS', function () {
+        skip(this, problem)
+      })
     after(async () => {
       // Those that were not asked for (--grep) go on all the same.
       await Promise.allSettled([...outcomes.values()].map(({ done }) => done))
@@ -102,16 +117,49 @@ export function describeScenarios(
   })
 }
 
-async function play({ title, flavour, body, server }: Scenario): Promise<void> {
+/** A server for one scenario. */
+async function open(
+  { server, fakeSite, needs }: Scenario,
+  name: string,
+): Promise<
+  Pick<RealPbs, 'flavour' | 'bin' | 'faults' | 'account' | 'queue' | 'enforcesMemory'> & {
+    stop?(): Promise<void>
+  }
+> {
+  if (server !== 'real') {
+    const fake = await startFakePbs({ flavour: server, folder: scratchFolder(name), site: fakeSite })
+    return { ...fake, account: undefined, queue: undefined, enforcesMemory: true }
+  }
+  const real = await realPbs()
+  const can: Readonly<Partial<Record<Need, boolean>>> = {
+    ...Object.fromEntries(REAL_FAULTS.map((fault) => [fault, true])),
+    operator: real.hasOperator,
+    memory: real.enforcesMemory,
+    history: needs.includes('history') && (await keepsEnded(real)),
+  }
+  const unmet = needs.filter((need) => can[need] !== true)
+  if (unmet.length > 0) throw new Unmet(`this real PBS cannot be had with: ${unmet.join(', ')}`)
+  return real
+}
+
+async function keepsEnded(real: RealPbs): Promise<boolean> {
+  const { stdout } = await call(real, undefined, ['qstat', '-B', '-f'])
+  return /^\s*(?:job_history_enable = True|keep_completed = [1-9])/im.test(stdout)
+}
+
+async function play(scenario: Scenario): Promise<void> {
+  const { title, server, body } = scenario
   const name = title
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 30)
     .replace(/-$/, '')
-  const fake = await startFakePbs({ flavour, folder: scratchFolder(name), site: server })
+  const pbs = await open(scenario, name)
+  const { flavour, account, queue } = pbs
   const sites: ClusterSite[] = []
   const tooLong = new AbortController()
-  const limit = pause(LONGEST_MS, undefined, { signal: tooLong.signal, ref: false }).then(() => {
+  const longestMs = server === 'real' ? LONGEST_REAL_MS : LONGEST_MS
+  const limit = pause(longestMs, undefined, { signal: tooLong.signal, ref: false }).then(() => {
     throw new Error(`${title}: what it waits for does not come`)
   })
   // Aborted when the scenario ends in time.
@@ -119,26 +167,39 @@ async function play({ title, flavour, body, server }: Scenario): Promise<void> {
   const course = async (): Promise<void> =>
     body({
       flavour,
-      fake,
+      isFake: server !== 'real',
+      pbs,
       site: async ({ cluster, ...asked }) => {
         const site = await createClusterSite({
           name: sites.length === 0 ? name : `${name}-${sites.length + 1}`,
-          cluster: { use: 'pbs', bin: fake.bin, enforcesMemory: true, ...cluster },
+          cluster: {
+            use: 'pbs',
+            bin: pbs.bin,
+            enforcesMemory: pbs.enforcesMemory,
+            ...(queue !== undefined && { queue }),
+            ...cluster,
+          },
+          ...(account !== undefined && { user: account }),
           ...asked,
         })
         sites.push(site)
         return site
       },
       operator: async (...argv) => {
-        const { stdout, stderr } = await call(fake, 'root', argv)
+        const { stdout, stderr } = await call(pbs, 'root', argv)
         return stdout + stderr
       },
+      call: (argv, input) => call(pbs, undefined, argv, input),
     })
   try {
     await Promise.race([course(), limit])
   } finally {
     tooLong.abort()
-    for (const site of sites) site.end()
-    await fake.stop()
+    for (const site of sites) {
+      site.end()
+      // A fake takes its jobs with it.
+      if (server === 'real') await site.ask(['cancel', '--yes', '--project', 'P'])
+    }
+    await pbs.stop?.()
   }
 }
