@@ -32,9 +32,12 @@ const HEAD = `#!/bin/sh
 # Written by Orbweaver. The command's own script is in its workspace.
 umask 077
 `
-/** The output goes where the spec says. Messages of Slurm itself go to the file of --output, which may be the same. */
+/**
+ * The output goes where the spec says. Messages of Slurm itself go to the file of --output, which may be the same. Exit code
+ * 75: the node does not see the job's folder; without `command` most shells would end there with a code of their own.
+ */
 const ENTER = shellProgram`
-exec >>"$ow_stdout" 2>>"$ow_stderr" || exit 75
+command exec >>"$ow_stdout" 2>>"$ow_stderr" || exit 75
 cd "$ow_directory" || exit 75
 `
 
@@ -62,7 +65,7 @@ export function renderScript(spec: JobSpec, environment: Readonly<Record<string,
 
 /** The script of all elements of an array. @param tasksPath - where {@link renderTasks} lies */
 export function renderArrayScript(tasksPath: string): string {
-  return [HEAD, `. ${shellQuote(tasksPath)} || exit 75\n`, ENTER, CLEAN, become()].join('')
+  return [HEAD, `command . ${shellQuote(tasksPath)} || exit 75\n`, ENTER, CLEAN, become()].join('')
 }
 
 /** What each element of an array is, by its index. Read by the array's script on the node. */

@@ -102,6 +102,18 @@ for (const shell of ['/bin/sh', '/bin/bash'].filter((path) => existsSync(path)))
       )
     })
 
+    it('ends with 75 on a node that does not see its folder', () => {
+      const one = place('unseen', { command: ['true'] })
+      const gone = join(folder, 'gone', 'file')
+      const statuses = [
+        renderScript({ ...one, stdoutPath: gone }, {}),
+        renderScript({ ...one, stderrPath: gone }, {}),
+        renderScript({ ...one, directory: gone }, {}),
+        renderArrayScript(gone),
+      ].map((script) => run(script, { SLURM_ARRAY_TASK_ID: '0' }).status)
+      expect(statuses).to.deep.equal([75, 75, 75, 75])
+    })
+
     it('has a user and a shell where nobody names one', () => {
       const one = place('user', { command: node(PRINT) })
       run(renderScript(one, {}), { USER: '', LOGNAME: '', SHELL: '', SLURM_JOB_USER: 'b' })
