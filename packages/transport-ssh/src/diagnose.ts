@@ -166,8 +166,18 @@ quota -s 2>/dev/null
     { argv: ['/bin/sh', '-c', script, 'sh', workRoot], timeoutMs: 20_000 },
     signal === undefined ? {} : { signal },
   )
-  if (exitCode === 92) return []
-  const found =
-    stdout.trim() === '' ? 'none is set for this account' : stdout.trim().replace(/\s*\n\s*/g, ' / ')
-  return [{ check: 'ssh: quota', status: 'ok', found }]
+  if (exitCode === 92)
+    return [{ check: 'ssh: quota', status: 'ok', found: 'not known: there is no program `quota`' }]
+  const said = stdout.trim().replace(/\s*\n\s*/g, ' / ')
+  if (said === '') return [{ check: 'ssh: quota', status: 'ok', found: 'none is set for this account' }]
+  // Both programs mark with a star what is beyond a limit.
+  if (!/\d[kKMGTP]?\*/.test(said)) return [{ check: 'ssh: quota', status: 'ok', found: said }]
+  return [
+    {
+      check: 'ssh: quota',
+      status: 'warning',
+      found: said,
+      hint: 'What is marked with * is beyond its limit: jobs and transfers will fail when the grace time is over.',
+    },
+  ]
 }

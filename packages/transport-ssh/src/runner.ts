@@ -21,6 +21,7 @@ export function createSshRunner(connection: SshConnection, options: RunnerOption
     async run(command, { signal } = {}) {
       signal?.throwIfAborted()
       checkCommand(command)
+      await connection.settled(signal)
       const { argv, directory, environment, stdin } = command
       const maxOutputBytes = command.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES
       const stdout = new Collector(maxOutputBytes, argv[0] ?? '')
@@ -30,6 +31,7 @@ export function createSshRunner(connection: SshConnection, options: RunnerOption
           argv,
           path: options.path,
           keep: options.keepEnvironment,
+          known: true,
           ...(directory !== undefined && { directory }),
           ...(environment !== undefined && { environment }),
           ...(stdin !== undefined && { stdin }),

@@ -1,3 +1,4 @@
+import { createServer, type AddressInfo } from 'node:net'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -115,7 +116,8 @@ describe('odd servers', () => {
   it('may drop the connection under a command: its end is unknown, and it is not run again', async () => {
     const { server, transport, folder } = await start()
     const mark = join(folder, 'mark')
-    const run = transport.runner.run({ argv: ['/bin/sh', '-c', 'echo ran >>"$1"; sleep 300', 'sh', mark] })
+    const argv = ['/bin/sh', '-c', 'echo ran >>"$1"; sleep 300', 'sh', mark]
+    const run = transport.runner.run({ argv, timeoutMs: 2000 })
     const ended = rejection(run)
     while ((await readFile(mark, 'utf8').catch(() => '')) === '')
       await new Promise((resolve) => setTimeout(resolve, 5))
@@ -162,6 +164,44 @@ describe('odd servers', () => {
     expect(await connect({}, { ask }).files.exists('/')).to.equal(true)
     expect(asked.join()).to.contain('Second factor')
     expect(await rejection(connect().files.exists('/'))).to.be.instanceOf(AccessDeniedError)
+  })
+
+  it('may ask several things, and wait longer for a person than for a login', async () => {
+    const keyboard = [
+      { prompt: 'Token: ', echo: true, answer: '123' },
+      { prompt: 'PIN: ', echo: false, answer: '456' },
+    ]
+    const { connect } = await start({ keyboard })
+    const shown: (readonly [string, boolean])[] = []
+    const answers = ['123', '456']
+    const ask = async (question: string, { echo }: { readonly echo: boolean }): Promise<string> => {
+      shown.push([question, echo])
+      // Twice as long as a login may take.
+      await new Promise((resolve) => setTimeout(resolve, 1600))
+      return answers[shown.length - 1] ?? ''
+    }
+    expect(await connect({ connectTimeoutSeconds: 0.8 }, { ask }).files.exists('/')).to.equal(true)
+    expect(shown.map(([question, echo]) => [question.replace(/.*\) /s, ''), echo])).to.deep.equal([
+      ['Token: ', true],
+      ['PIN: ', false],
+    ])
+    const wrong = await rejection(connect({}, { ask: async () => 'no' }).files.exists('/'))
+    expect(wrong).to.be.instanceOf(AccessDeniedError)
+  })
+
+  it('may take a connection and say nothing: the login is given up in its time, also where a person could be asked', async () => {
+    const silent = createServer((socket) => void socket.resume())
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    try {
+      const { port } = silent.address() as AddressInfo
+      const { connect } = await start()
+      const ask = async (): Promise<string> => ''
+      const error = await rejection(connect({ port, connectTimeoutSeconds: 0.3 }, { ask }).files.exists('/'))
+      expect(error).to.be.instanceOf(TransportUnavailableError)
+      expect(error.message).to.contain('no login within 0.3 s')
+    } finally {
+      await new Promise((resolve) => silent.close(resolve))
+    }
   })
 
   it('are never trusted unasked', async () => {

@@ -29,6 +29,8 @@ export interface SshLabOptions {
   readonly maxSessions?: number
   /** Variables that sessions find, as `SLURM_CONF=/path`. */
   readonly environment?: string
+  /** Program that serves files in place of OpenSSH's. */
+  readonly sftpServer?: string
 }
 
 export interface RealSshLab {
@@ -68,11 +70,14 @@ export async function startSshLab(options: SshLabOptions = {}): Promise<RealSshL
     ...(options.account === undefined ? [] : ['--account', options.account]),
     ...(options.maxSessions === undefined ? [] : ['--max-sessions', String(options.maxSessions)]),
     ...(options.environment === undefined ? [] : ['--environment', options.environment]),
+    ...(options.sftpServer === undefined ? [] : ['--sftp-server', options.sftpServer]),
   ]
   const clear = async (): Promise<void> => {
+    running.delete(directory)
     await script('down', directory)
     fs.rmSync(directory, { recursive: true, force: true })
   }
+  running.add(directory)
   try {
     await script('up', directory, ...words)
   } catch (error) {
@@ -131,3 +136,12 @@ async function script(...words: readonly string[]): Promise<void> {
   if (code !== 0)
     throw new Error(`ssh-lab ${words[0] ?? ''} failed: ${Buffer.concat(said).toString('utf8').trim()}`)
 }
+
+/** A test process that is ended before `stop` leaves no servers and no account behind. */
+const running = new Set<string>()
+process.on('exit', () => {
+  for (const directory of running) {
+    spawnSync(SCRIPT, ['down', directory], { stdio: 'ignore' })
+    fs.rmSync(directory, { recursive: true, force: true })
+  }
+})

@@ -163,38 +163,6 @@ describe('security of the transport over OpenSSH', function () {
       })
     }
 
-    it('a certificate is no stand-in for a key: refused, with the fingerprint to trust', async () => {
-      const host = path.join(lab.directory, 'login', 'host_ed25519')
-      const authority = keyPair('authority', 'ed25519')
-      execFileSync('ssh-keygen', [
-        '-q',
-        '-s',
-        authority,
-        '-I',
-        'login',
-        '-h',
-        '-n',
-        '127.0.0.1',
-        `${host}.pub`,
-      ])
-      fs.appendFileSync(
-        path.join(lab.directory, 'login', 'sshd_config'),
-        `HostCertificate ${host}-cert.pub\n`,
-      )
-      await lab.kill('login')
-      await lab.start('login')
-      const line = `@cert-authority * ${publicKey(authority)}`
-      const only = configure('certificate', { known: () => [line] })
-      // OpenSSH checks certificates of hosts; the library under the transport knows none, and then nothing is trusted.
-      expect(await askSsh(only)).to.equal(true)
-      expect(await outcome({ configFile: only })).to.equal(false)
-      const refusal = await refusalOf({ configFile: only })
-      expect(refusal.message).to.match(/SHA256:\S+, is not known; its certificate authority is/)
-      const both = configure('both', { known: ({ name, host: own }) => [line, `${name} ${own('ed25519')}`] })
-      expect(await askSsh(both)).to.equal(true)
-      expect(await outcome({ configFile: both })).to.equal(true)
-    })
-
     it('a fingerprint of the site file is trusted, unless the key is revoked', async () => {
       const unknown = configure('pinned', { known: () => [] })
       const prints = fs
@@ -355,18 +323,6 @@ describe('security of the transport over OpenSSH', function () {
       if (!(error instanceof AccessDeniedError)) throw error
       expect(error.message).to.match(/host key of .* SHA256:/)
       return false
-    } finally {
-      await transport.close()
-    }
-  }
-
-  async function refusalOf(config: Partial<SshConfigInput>): Promise<Error> {
-    const transport = lab.connect('login', config)
-    try {
-      return await transport.runner.run({ argv: ['true'] }).then(
-        () => new Error('trusted'),
-        (error: unknown) => error as Error,
-      )
     } finally {
       await transport.close()
     }

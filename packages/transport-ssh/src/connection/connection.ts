@@ -4,6 +4,8 @@ import type { Client, ClientChannel, SFTPWrapper } from 'ssh2'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PipelineError, TransportUnavailableError } from '@orbweaver/core'
 import { LoginLimiter, backOffMs, type LoginPace } from './logins.js'
+import { Orphans } from './orphans.js'
+import { bury } from './sftp-session.js'
 import { ChannelSlots, type Release } from './slots.js'
 
 /** A client that is logged in. */
@@ -52,9 +54,18 @@ const REFUSED_AT_MOST_MS = 15 * 60_000
 /** A place that was given up a moment ago may still be counted by the server. */
 const CHANNEL_PAUSE_MS = 50
 const CHANNEL_TRIES = 100
+/** A connection may break, and the next one too, while a channel is opened. */
+const LOST_TRIES = 8
+
+interface SftpSession {
+  readonly session: SFTPWrapper
+  readonly link: Link
+}
 
 export class SshConnection {
   readonly slots: ChannelSlots
+  /** Programs whose connection broke under them. */
+  readonly orphans = new Orphans()
   readonly #dial: (signal: AbortSignal) => Promise<Dialed>
   readonly #options: ConnectionOptions
   readonly #logins: LoginLimiter
@@ -64,8 +75,8 @@ export class SshConnection {
   #everLinked = false
   #failure: { readonly error: PipelineError; readonly untilMs: number } | undefined
   #refusals = 0
-  #sftp:
-    { readonly link: Link; readonly session: Promise<SFTPWrapper>; readonly release: Release } | undefined
+  #sftp: Promise<SftpSession> | undefined
+  #settling: Promise<void> | undefined
   #loginCount = 0
 
   constructor(dial: (signal: AbortSignal) => Promise<Dialed>, options: ConnectionOptions) {
@@ -107,15 +118,38 @@ export class SshConnection {
    * channels; what happens after that is the caller's.
    */
   async exec(command: string, { signal, urgent = false }: ChannelOptions = {}): Promise<Channel> {
-    return await this.#open(
-      (link) =>
-        new Promise<ClientChannel>((resolve, reject) => {
-          link.client.exec(command, (error, stream) =>
-            error === undefined ? resolve(stream) : reject(error),
-          )
-        }),
-      { ...(signal !== undefined && { signal }), urgent },
-    ).then(({ opened, ...rest }) => ({ stream: opened, ...rest }))
+    return await this.#open(({ client }) => execOn(client, command), {
+      ...(signal !== undefined && { signal }),
+      urgent,
+    }).then(({ opened, ...rest }) => ({ stream: opened, ...rest }))
+  }
+
+  /**
+   * Commands that a broken connection left behind have ended: what is asked from now on has a final answer. They are waited
+   * for as long as they were allowed to take.
+   *
+   * @throws TransportUnavailableError
+   */
+  async settled(signal?: AbortSignal): Promise<void> {
+    if (!this.orphans.areAwaited) return
+    this.#settling ??= this.#settle().finally(() => (this.#settling = undefined))
+    await withAbort(this.#settling, signal)
+  }
+
+  async #settle(): Promise<void> {
+    const releases: Release[] = []
+    const open = async (command: string): Promise<ClientChannel> => {
+      const { stream, release } = await this.exec(command)
+      releases.push(release)
+      return stream
+    }
+    try {
+      await this.orphans.settle(open, this.#closing.signal, true)
+    } catch (error) {
+      throw error instanceof PipelineError || this.#closing.signal.aborted ? error : this.lost(error)
+    } finally {
+      for (const release of releases) release()
+    }
   }
 
   /**
@@ -123,11 +157,10 @@ export class SshConnection {
    *
    * @throws SftpRefused there is none to be had
    */
-  async sftp(signal?: AbortSignal): Promise<{ readonly session: SFTPWrapper; readonly link: Link }> {
-    const link = await this.link(signal)
-    if (this.#sftp === undefined || this.#sftp.link !== link) this.#sftp = await this.#startSftp(link, signal)
-    const { session } = this.#sftp
-    return { session: await withAbort(session, signal), link }
+  async sftp(signal?: AbortSignal): Promise<SftpSession> {
+    signal?.throwIfAborted()
+    this.#sftp ??= this.#startSftp()
+    return await withAbort(this.#sftp, signal)
   }
 
   async close(): Promise<void> {
@@ -139,36 +172,26 @@ export class SshConnection {
     link?.end()
   }
 
-  async #startSftp(
-    link: Link,
-    signal: AbortSignal | undefined,
-  ): Promise<{ link: Link; session: Promise<SFTPWrapper>; release: Release }> {
-    // The place is held for as long as the session lives.
-    const release = await this.slots.take(signal === undefined ? {} : { signal })
-    if (this.#sftp?.link === link) {
-      release()
-      return this.#sftp
-    }
-    const session = new Promise<SFTPWrapper>((resolve, reject) => {
-      link.client.sftp((error, sftp) => {
-        if (error === undefined) {
-          sftp.on('close', ended).on('error', ended)
-          resolve(sftp)
-        } else {
-          ended()
-          const refused =
-            !link.gone.aborted && !isChannelRefusal(error) && !/not connected/i.test(error.message)
-          reject(refused ? new SftpRefused(error.message, { cause: error }) : this.lost(error))
-        }
-      })
+  #startSftp(): Promise<SftpSession> {
+    const started = this.#open(openSftp, {}).then(({ opened: session, link, release }) => {
+      // The place is held for as long as the session lives.
+      let over = false
+      const ended = (): void => {
+        if (over) return
+        over = true
+        bury(session)
+        release()
+        if (this.#sftp === started) this.#sftp = undefined
+      }
+      for (const event of ['end', 'close', 'error'] as const) session.on(event, ended)
+      if (link.gone.aborted) ended()
+      else link.gone.addEventListener('abort', ended, { once: true })
+      return { session, link }
     })
-    session.catch(() => undefined)
-    const ended = (): void => {
-      release()
-      if (this.#sftp?.session === session) this.#sftp = undefined
-    }
-    link.gone.addEventListener('abort', ended, { once: true })
-    return { link, session, release }
+    started.catch(() => {
+      if (this.#sftp === started) this.#sftp = undefined
+    })
+    return started
   }
 
   /** The error for a connection that broke. */
@@ -197,9 +220,10 @@ export class SshConnection {
       } catch (error) {
         release()
         if (signal?.aborted === true) throw signal.reason
-        if (error instanceof PipelineError || link === undefined) throw error
+        if (error instanceof PipelineError || error instanceof SftpRefused || link === undefined) throw error
         const refused = isChannelRefusal(error)
-        if (tries >= CHANNEL_TRIES || (!refused && tries > 3)) {
+        if (!refused && tries >= LOST_TRIES) throw this.lost(error)
+        if (tries >= CHANNEL_TRIES) {
           throw new TransportUnavailableError(`${this.name} opens no channel: ${textOf(error)}.`, {
             cause: error,
             details: { host: this.name },
@@ -220,7 +244,7 @@ export class SshConnection {
       const waitMs = this.#logins.take()
       if (waitMs > 0) await this.#pause(waitMs)
       try {
-        const link = this.#watch(await this.#dial(this.#closing.signal))
+        const link = this.#watch(await this.#dialed())
         this.#failure = undefined
         this.#refusals = 0
         this.#everLinked = true
@@ -239,6 +263,20 @@ export class SshConnection {
     }
   }
 
+  /** Logged in, and what nobody waits for of an earlier connection has ended. */
+  async #dialed(): Promise<Dialed> {
+    const dialed = await this.#dial(this.#closing.signal)
+    try {
+      const open = (command: string): Promise<ClientChannel> => execOn(dialed.client, command)
+      await this.orphans.settle(open, this.#closing.signal, false)
+      return dialed
+    } catch (error) {
+      dialed.client.on('error', () => undefined)
+      dialed.end()
+      throw error instanceof PipelineError || this.#closing.signal.aborted ? error : this.lost(error)
+    }
+  }
+
   /** A refused login or an untrusted host is not tried again at once: servers ban those who insist. */
   #refused(error: PipelineError): PipelineError {
     this.#refusals += 1
@@ -253,6 +291,8 @@ export class SshConnection {
 
   #watch({ client, end }: Dialed): Link {
     this.#loginCount += 1
+    // What the last server allowed says nothing of this one.
+    this.slots.restore()
     const gone = new AbortController()
     const link: Link = { client, gone: gone.signal, end }
     let reason: unknown
@@ -275,6 +315,28 @@ export class SshConnection {
   #closed(): TransportUnavailableError {
     return new TransportUnavailableError(`The connection to ${this.name} has been closed.`)
   }
+}
+
+async function execOn(client: Client, command: string): Promise<ClientChannel> {
+  return await new Promise<ClientChannel>((resolve, reject) => {
+    client.exec(command, (error, stream) => (error === undefined ? resolve(stream) : reject(error)))
+  })
+}
+
+/** Errors of a connection that broke are thrown as they are; what else goes wrong is the server's refusal. */
+async function openSftp({ client, gone }: Link): Promise<SFTPWrapper> {
+  return await new Promise<SFTPWrapper>((resolve, reject) => {
+    client.sftp((error, session) => {
+      if (error === undefined) resolve(session)
+      else if (gone.aborted || isChannelRefusal(error) || isLoss(error)) reject(error)
+      else reject(new SftpRefused(error.message, { cause: error }))
+    })
+  })
+}
+
+/** The words of ssh2 for a connection that is not there, or that went away before an answer. */
+function isLoss({ message }: Error): boolean {
+  return /not connected|no response from server/i.test(message)
 }
 
 function isChannelRefusal(error: unknown): boolean {

@@ -1,5 +1,6 @@
 /** Log in, through as many hosts as it takes. */
 
+import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 import ssh2, { type Client } from 'ssh2'
 import {
@@ -10,8 +11,9 @@ import {
   type PipelineError,
 } from '@orbweaver/core'
 import type { ResolvedHost } from '../config/resolve.js'
+import { askForCertificate } from '../keys/ask-certificate.js'
 import { HostKeys } from '../keys/host-key.js'
-import { authentication, type Secrets } from './authentication.js'
+import { authentication, type Ask, type Secrets } from './authentication.js'
 import type { Dialed } from './connection.js'
 
 export interface DialOptions {
@@ -37,6 +39,43 @@ const CIPHERS = [
 /** A person may take this long to answer a question. */
 const ANSWER_MS = 5 * 60_000
 
+/** The time for a login. While a person is asked it stands still: who reads a code from a telephone needs longer. */
+class LoginClock {
+  readonly secrets: Secrets
+  readonly #timeoutMs: number
+  #over: () => void = () => undefined
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(timeoutMs: number, { passphrase, ask }: Secrets) {
+    this.#timeoutMs = timeoutMs
+    const timed: Ask = async (question, options) => {
+      this.#run(ANSWER_MS)
+      try {
+        return await (ask as Ask)(question, options)
+      } finally {
+        this.#run(timeoutMs)
+      }
+    }
+    this.secrets = { passphrase, ask: ask === undefined ? undefined : timed }
+  }
+
+  start(over: () => void): void {
+    this.#over = over
+    this.#run(this.#timeoutMs)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #run(ms: number): void {
+    clearTimeout(this.#timer)
+    if (!this.#stopped) this.#timer = setTimeout(this.#over, ms)
+  }
+}
+
 export async function dial(options: DialOptions, signal: AbortSignal): Promise<Dialed> {
   const way = options.way()
   const clients: Client[] = []
@@ -44,13 +83,13 @@ export async function dial(options: DialOptions, signal: AbortSignal): Promise<D
     for (const client of clients.toReversed()) client.end()
   }
   try {
-    let socket: Duplex | undefined
+    let reach: Reach | undefined
     for (const [index, host] of way.entries()) {
       const isLast = index === way.length - 1
-      const client = await login(host, socket, { ...options, pinned: isLast ? options.pinned : [] }, signal)
+      const client = await login(host, reach, { ...options, pinned: isLast ? options.pinned : [] }, signal)
       clients.push(client)
       const next = way[index + 1]
-      if (next !== undefined) socket = await through(client, host, next)
+      if (next !== undefined) reach = () => through(client, host, next)
     }
     const client = clients.at(-1)
     if (client === undefined) throw new TypeError('the way has no host')
@@ -65,46 +104,77 @@ export async function dial(options: DialOptions, signal: AbortSignal): Promise<D
   }
 }
 
+/** Makes a stream to a host behind others. */
+type Reach = () => Promise<Duplex>
+
+/** Over a connection of its own: ssh2 does not speak of certificates. */
+async function certificateOf(
+  { host, port, connectTimeoutMs }: ResolvedHost,
+  reach: Reach | undefined,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const socket = reach === undefined ? connect({ host, port, noDelay: true }) : await reach()
+  return await askForCertificate(socket, connectTimeoutMs, signal)
+}
+
 async function through(client: Client, host: ResolvedHost, next: ResolvedHost): Promise<Duplex> {
   return await new Promise<Duplex>((resolve, reject) => {
     const gone = (): void => reject(unreachable(next, new Error(`the connection to ${host.alias} was lost`)))
     client.once('close', gone)
-    client.forwardOut('127.0.0.1', 0, next.host, next.port, (error, stream) => {
-      client.off('close', gone)
-      if (error === undefined) resolve(stream)
-      else
-        reject(
-          unreachable(
-            next,
-            new Error(`${host.alias} does not pass it on: ${error.message}`, { cause: error }),
-          ),
-        )
-    })
+    try {
+      client.forwardOut('127.0.0.1', 0, next.host, next.port, (error, stream) => {
+        client.off('close', gone)
+        if (error === undefined) resolve(stream)
+        else
+          reject(
+            unreachable(
+              next,
+              new Error(`${host.alias} does not pass it on: ${error.message}`, { cause: error }),
+            ),
+          )
+      })
+    } catch {
+      // ssh2 throws where the connection has just gone, and says no more than that.
+      gone()
+    }
   })
 }
 
 async function login(
   host: ResolvedHost,
-  socket: Duplex | undefined,
+  reach: Reach | undefined,
   { pinned, secrets, onHostKey }: DialOptions,
   signal: AbortSignal,
 ): Promise<Client> {
   signal.throwIfAborted()
   const keys = new HostKeys(host, pinned)
+  if (keys.wantsCertificate) {
+    const shown = await certificateOf(host, reach, signal)
+    if (shown !== undefined) keys.consider(shown)
+  }
+  const socket = await reach?.()
   const attempts = { tried: [] as string[] }
   let refusal: AccessDeniedError | undefined
   const client = new ssh2.Client()
-  const timeoutMs = host.connectTimeoutMs + (secrets.ask === undefined ? 0 : ANSWER_MS)
+  const clock = new LoginClock(host.connectTimeoutMs, secrets)
   try {
     await new Promise<void>((resolve, reject) => {
       const stop = (): void => reject(signal.reason as Error)
       signal.addEventListener('abort', stop, { once: true })
-      const settled = (): void => signal.removeEventListener('abort', stop)
+      const settled = (): void => {
+        signal.removeEventListener('abort', stop)
+        clock.stop()
+      }
       client.once('ready', () => {
         settled()
         resolve()
       })
-      client.on('error', (error: Error) => {
+      client.on('error', (error: Error & { readonly level?: string }) => {
+        if (error.level === 'agent') {
+          // One way of several: the next is tried by itself.
+          attempts.tried.push(`the agent failed: ${error.message}`)
+          return
+        }
         settled()
         reject(error)
       })
@@ -112,11 +182,14 @@ async function login(
         settled()
         reject(new Error('the connection was closed before the login was done'))
       })
+      clock.start(() => {
+        settled()
+        reject(new Error(`no login within ${host.connectTimeoutMs / 1000} s`))
+      })
       client.connect({
         ...(socket === undefined ? { host: host.host, port: host.port } : { sock: socket }),
         username: host.user,
-        readyTimeout: timeoutMs,
-        timeout: host.connectTimeoutMs,
+        readyTimeout: 0,
         keepaliveInterval: host.keepAliveMs,
         keepaliveCountMax: host.keepAliveCount,
         tryKeyboard: secrets.ask !== undefined,
@@ -126,7 +199,7 @@ async function login(
           onHostKey?.(host, keys)
           return refusal === undefined
         },
-        authHandler: authentication(host, secrets, attempts),
+        authHandler: authentication(host, clock.secrets, attempts),
       })
     })
   } catch (error) {
@@ -134,6 +207,8 @@ async function login(
     client.destroy()
     if (signal.aborted) throw signal.reason
     throw refusal ?? loginError(host, error, attempts.tried)
+  } finally {
+    clock.stop()
   }
   // Without it every small message waits for the one before to be acknowledged.
   client.setNoDelay(true)

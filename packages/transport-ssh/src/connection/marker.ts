@@ -10,6 +10,10 @@ export interface Started {
   readonly pid: number
   /** 0: the process has no group of its own. */
   readonly group: number
+  /** When it started, as the machine's kernel counts; `0`: not known. */
+  readonly start: string
+  /** Of the machine, since it was last switched on; `-`: not known. */
+  readonly boot: string
 }
 
 export interface OutputEvents {
@@ -67,7 +71,14 @@ export class OutputGate extends Transform {
       this.#before = this.#before.subarray(end + 1)
       if (this.#state === 'noise') {
         this.#state = 'word'
-        this.#events.onProcess({ pid: Number(words[1]), group: Number(words[2]) })
+        const [, pid, group, start = '', boot = ''] = words
+        this.#events.onProcess({
+          pid: wholeNumber(pid),
+          group: wholeNumber(group),
+          // They become words of a shell again.
+          start: /^\d+$/.test(start) ? start : '0',
+          boot: /^[0-9a-f-]+$/.test(boot) ? boot : '-',
+        })
       } else {
         this.#state = 'open'
         this.#events.onWord(words[1] as StartWord)
@@ -75,6 +86,10 @@ export class OutputGate extends Transform {
       }
     }
   }
+}
+
+function wholeNumber(word: string | undefined): number {
+  return word !== undefined && /^\d{1,10}$/.test(word) ? Number(word) : 0
 }
 
 /** Standard error from the program's first byte on. */

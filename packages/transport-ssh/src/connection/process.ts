@@ -16,6 +16,7 @@ import type { Channel, SshConnection } from './connection.js'
 import { ErrorGate, OutputGate, type Started } from './marker.js'
 import { REMOTE_COMMAND, endScript, remoteLine, type RemoteCommand, type StartWord } from './remote-line.js'
 
+/** With `known` it is seen to end before anything else runs there, also when the connection breaks under it. */
 export interface ProcessSpec extends RemoteCommand {
   readonly stdin?: string | Buffer | Readable
   /** Where standard output goes; ended by the process. */
@@ -69,6 +70,9 @@ class RunningProcess {
   #exit: { readonly code: number | undefined; readonly signal: string | undefined } | undefined
   #killing: Promise<void> | undefined
   #dropOutput: () => void = () => undefined
+  /** The channel broke, and that is why. */
+  #broken = false
+  #untilMs = 0
   #lastWord: NodeJS.Timeout | undefined
 
   constructor(connection: SshConnection, channel: Channel, spec: ProcessSpec, killGraceMs: number) {
@@ -82,10 +86,12 @@ class RunningProcess {
   async end(signal: AbortSignal | undefined): Promise<ProcessEnd> {
     const { stream } = this.#channel
     const token = `ow-${randomBytes(12).toString('hex')}`
+    this.#untilMs = Date.now() + this.#spec.timeoutMs
     const output = new OutputGate(token, {
       onProcess: (started) => {
         this.#started = started
         if (this.#failure !== undefined) this.#kill()
+        else if (this.#spec.known === true) this.#sendInput(`${token}\n`)
       },
       onWord: (word) => (this.#word = word),
     })
@@ -116,7 +122,10 @@ class RunningProcess {
         stream.once('exit', (code: number | null, name?: string) => {
           this.#exit = { code: code ?? undefined, signal: name }
         })
-        stream.on('error', (error: Error) => this.#fail(this.#connection.lost(error)))
+        stream.on('error', (error: Error) => {
+          this.#broken ||= this.#failure === undefined
+          this.#fail(this.#connection.lost(error))
+        })
         let open = 3
         const closed = (): void => {
           open -= 1
@@ -140,7 +149,9 @@ class RunningProcess {
           if (errorBytes <= this.#spec.maxErrorBytes) stderr.push(chunk)
           else this.#fail(tooMuch(this.#program, 'standard error', this.#spec.maxErrorBytes))
         })
-        this.#sendInput(remoteLine(this.#spec, token))
+        const line = remoteLine(this.#spec, token)
+        if (this.#spec.known === true) stream.write(line)
+        else this.#sendInput(line)
         if (signal?.aborted === true) onAbort()
       })
       await this.#killing
@@ -149,6 +160,7 @@ class RunningProcess {
       clearTimeout(this.#lastWord)
       signal?.removeEventListener('abort', onAbort)
       if (this.#spec.stdin instanceof Readable) this.#spec.stdin.destroy()
+      this.#leaveBehind()
     }
     if (this.#failure !== undefined) throw this.#failure.reason
     return this.#result(Buffer.concat(stderr), `${output.noise}\n${errors.noise}`)
@@ -214,13 +226,21 @@ class RunningProcess {
   #sendInput(line: string): void {
     const { stream } = this.#channel
     // A program that ends without reading its input is no failure.
-    stream.write(line)
     const { stdin } = this.#spec
     if (stdin instanceof Readable) {
+      stream.write(line)
       stdin.on('error', (error) => this.#fail(error))
       stdin.pipe(stream)
-    } else if (stdin === undefined || stdin.length === 0) stream.end()
-    else stream.end(stdin)
+      // Together they are one message where they are short: a program is given all of its input, or does not start.
+    } else stream.end(Buffer.concat([Buffer.from(line), Buffer.from(stdin ?? '')]))
+  }
+
+  /** The connection is gone, and the program may not be. What nobody waits for any more is ended; a submit is let finish. */
+  #leaveBehind(): void {
+    if (this.#exit !== undefined || this.#started === undefined) return
+    if (this.#failure === undefined && !this.#channel.link.gone.aborted) return
+    const wanted = this.#spec.known === true && (this.#failure === undefined || this.#broken)
+    this.#connection.orphans.add({ ...this.#started, untilMs: wanted ? this.#untilMs : 0 })
   }
 
   /** The first reason counts. The program is ended, then the call. */

@@ -22,6 +22,11 @@ export interface RemoteCommand {
   readonly path?: readonly string[]
   /** Variables of the account's environment that go on to the program. */
   readonly keep?: readonly string[]
+  /**
+   * The program does not start before this side knows its process and says so, with the token on a line. One exchange more;
+   * in return a connection that breaks never leaves a program behind that nobody can look after.
+   */
+  readonly known?: boolean
 }
 
 /** Words that come back before the program starts. */
@@ -29,7 +34,8 @@ export type StartWord = 'ok' | 'no-folder' | 'no-entry' | 'no-program' | 'no-acc
 
 /**
  * The first line of standard input. What start-up files print before is told apart by the token: on standard output come
- * `TOKEN pid group` and `TOKEN word`, on standard error `TOKEN`, each on a line; then the program's own output.
+ * `TOKEN pid group start boot` and `TOKEN word`, on standard error `TOKEN`, each on a line; then the program's own output.
+ * `start` and `boot` tell this process from any other that may have its number later, or on another machine.
  *
  * The program has a process group of its own: sshd makes one, `setsid` does where a server does not.
  */
@@ -42,10 +48,14 @@ export function remoteLine(command: RemoteCommand, token: string): string {
     'set -f',
     'set -- ${ow_s##*) }',
     'ow_g=${3:-0}',
+    'ow_t=${20:-0}',
+    'ow_b=-',
+    'read -r ow_b 2>/dev/null </proc/sys/kernel/random/boot_id',
     'ow_e=',
     `[ "$ow_g" = $$ ] || { command -v setsid >/dev/null 2>&1 && { ow_e="exec setsid /bin/sh -c"; ow_g=$$; }; }`,
-    `printf "%s %s %s\\n" ${token} $$ "$ow_g"`,
+    `printf "%s %s %s %s %s\\n" ${token} $$ "$ow_g" "$ow_t" "\${ow_b:--}"`,
     `printf "%s\\n" ${token} >&2`,
+    ...(command.known === true ? [`IFS= read -r ow_r && [ "$ow_r" = ${token} ] || exit 125`] : []),
     `ow_p=${quote(program)}`,
     'if [ -n "$ow_e" ]; then $ow_e "$ow_p"; else eval "$ow_p"; fi',
   ].join('; ')
@@ -103,11 +113,15 @@ function quote(text: string): string {
  * @param group - 0: not known, then only the process
  */
 export function endScript(pid: number, group: number, graceMs: number): string {
-  const target = group > 0 ? `-${group}` : String(pid)
+  return `${endWords(group > 0 ? `-${group}` : String(pid), graceMs)}; exit 0`
+}
+
+/** The same for a target that a script has in hand. */
+export function endWords(target: string, graceMs: number): string {
   const rounds = Math.max(1, Math.round(graceMs / 100))
   return (
     `kill -s TERM -- ${target} 2>/dev/null; ow_i=0; ` +
     `while kill -s 0 -- ${target} 2>/dev/null && [ $ow_i -lt ${rounds} ]; do sleep 0.1; ow_i=$((ow_i+1)); done; ` +
-    `kill -s KILL -- ${target} 2>/dev/null; exit 0`
+    `kill -s KILL -- ${target} 2>/dev/null`
   )
 }

@@ -15,12 +15,14 @@ const FEWEST = 2
  * can still be told to stop.
  */
 export class ChannelSlots {
+  readonly #most: number
   #limit: number
   #used = 0
   readonly #waiting: Waiter[] = []
 
   constructor(limit: number) {
-    this.#limit = Math.max(FEWEST, limit)
+    this.#most = Math.max(FEWEST, limit)
+    this.#limit = this.#most
   }
 
   get limit(): number {
@@ -57,6 +59,12 @@ export class ChannelSlots {
   /** The server refused a channel: it allows no more than are open now. */
   shrinkTo(open: number): void {
     this.#limit = Math.max(FEWEST, Math.min(this.#limit, open))
+  }
+
+  /** Another server may allow more. */
+  restore(): void {
+    this.#limit = this.#most
+    this.#next()
   }
 
   #next(): void {

@@ -19,12 +19,13 @@ export function terminalAsk(): Ask | undefined {
 async function askOnce(question: string, echo: boolean): Promise<string> {
   // What is typed comes back through `output`: swallowed, it is not seen.
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  process.stderr.write(question)
   const lines = createInterface({
     input: process.stdin,
     output: echo ? process.stderr : silent,
     terminal: true,
   })
+  // Only now: from here on the terminal itself shows nothing of what is typed, however quick the answer comes.
+  process.stderr.write(question)
   try {
     return await new Promise<string>((resolve, reject) => {
       lines.once('line', resolve)

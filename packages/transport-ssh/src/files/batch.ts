@@ -1,9 +1,9 @@
 /** Many files for one folder through one channel: a tar is unpacked over there while it is still being made here. */
 
 import { createHash, randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { PassThrough, Writable, type Readable } from 'node:stream'
-import { pack, type Pack } from 'tar-stream'
 import {
   IntegrityError,
   PipelineError,
@@ -18,11 +18,14 @@ import {
 import { DIFFERS, UNPACKED_SCRIPT, UNPACK_SCRIPT } from './scripts.js'
 import { LONG_MS, type RemoteShell } from './remote-shell.js'
 import { endError } from './remote-errors.js'
+import { TAR_END, tarFile } from './tar.js'
 import type { ProcessEnd } from '../connection/process.js'
 
 /** Larger files travel by themselves, beside the tar. */
 const PACKED_BYTES = 1024 ** 2
+const READ_AT_ONCE_BYTES = 256 * 1024
 const BUFFER_BYTES = 1024 ** 2
+const MESSAGE_BYTES = 128 * 1024
 
 export interface SingleTransfer {
   stream(path: string, source: Readable, entry: FileEntry, signal: AbortSignal | undefined): Promise<void>
@@ -34,7 +37,10 @@ export function createBatch(shell: RemoteShell, folder: string, single: SingleTr
 }
 
 interface Unpacking {
-  readonly pack: Pack
+  readonly stdin: PassThrough
+  /** Not sent yet: a small file by itself would be a message by itself. */
+  gathered: Buffer[]
+  bytes: number
   readonly part: string
   readonly end: Promise<ProcessEnd>
   readonly stop: AbortController
@@ -71,11 +77,7 @@ class TarBatch implements FileBatch {
 
   async copyFrom(path: string, localPath: string, { signal }: CallOptions = {}): Promise<void> {
     const whole = this.#path(path)
-    const data = await this.#guarded(localPath, signal, async () => {
-      const found = await stat(localPath)
-      if (!found.isFile() || found.size > PACKED_BYTES) return undefined
-      return await readFile(localPath, signal === undefined ? {} : { signal })
-    })
+    const data = await this.#guarded(localPath, signal, () => readPacked(localPath, signal))
     if (data !== undefined) await this.#add(path, data, signal)
     else await this.#guarded(whole, signal, () => this.#single.local(localPath, whole, 0o600, signal))
   }
@@ -88,7 +90,9 @@ class TarBatch implements FileBatch {
       signal?.addEventListener('abort', onAbort, { once: true })
       try {
         await this.#last
-        unpacking.pack.finalize()
+        unpacking.gathered.push(TAR_END)
+        await this.#flush(unpacking)
+        unpacking.stdin.end()
         const end = await unpacking.end
         if (end.exitCode !== 0) throw endError(end)
         const words = [this.#folder, unpacking.part]
@@ -120,7 +124,7 @@ class TarBatch implements FileBatch {
     if (unpacking === undefined) return
     this.#unpacking = undefined
     unpacking.stop.abort(new Error('the batch was abandoned'))
-    unpacking.pack.destroy()
+    unpacking.stdin.destroy()
     await unpacking.end.catch(() => undefined)
     try {
       await this.#shell.program(['rm', '-rf', '--', unpacking.part], { timeoutMs: LONG_MS })
@@ -148,19 +152,10 @@ class TarBatch implements FileBatch {
     const unpacking = (this.#unpacking ??= this.#start())
     const added = this.#last.then(async () => {
       signal?.throwIfAborted()
-      const written = new Promise<void>((resolve, reject) => {
-        const header = { name: path, size: data.length, mode: 0o600, mtime: new Date() }
-        const entry = unpacking.pack.entry(header, (error) => {
-          if (error === null || error === undefined) resolve()
-          else reject(error)
-        })
-        entry.on('error', reject)
-        entry.end(data)
-      })
-      const early = unpacking.end.then((end) => {
-        throw endError(end)
-      })
-      await Promise.race([written, early])
+      const pieces = tarFile(path, data, Date.now() / 1000)
+      unpacking.gathered.push(...pieces)
+      for (const piece of pieces) unpacking.bytes += piece.length
+      if (unpacking.bytes >= MESSAGE_BYTES) await this.#flush(unpacking)
       // With a folder: sha256sum takes "-" for its standard input.
       this.#sums.push(sumLine(createHash('sha256').update(data).digest('hex'), `./${path}`))
     })
@@ -168,15 +163,25 @@ class TarBatch implements FileBatch {
     await this.#guarded(`${this.#folder}/${path}`, signal, () => added)
   }
 
+  async #flush(unpacking: Unpacking): Promise<void> {
+    const message = Buffer.concat(unpacking.gathered)
+    unpacking.gathered = []
+    unpacking.bytes = 0
+    if (unpacking.stdin.write(message)) return
+    const drained = new Promise<void>((resolve) => unpacking.stdin.once('drain', resolve))
+    const early = unpacking.end.then((end) => {
+      throw endError(end)
+    })
+    await Promise.race([drained, early])
+  }
+
   #start(): Unpacking {
     const slash = this.#folder.lastIndexOf('/')
     const part = `${this.#folder.slice(0, slash)}/.orbweaver-${randomBytes(8).toString('hex')}.part`
-    const tar = pack({ highWaterMark: BUFFER_BYTES })
     const stop = new AbortController()
     const stdin = new PassThrough({ highWaterMark: BUFFER_BYTES })
     // Says so when the connection took its reader away. An error that nobody listens to would end the whole process.
-    tar.on('error', (error) => stop.abort(error))
-    tar.pipe(stdin)
+    stdin.on('error', (error) => stop.abort(error))
     const stdout = new Writable({ write: (_chunk, _encoding, done) => done() })
     const end = this.#shell.stream(UNPACK_SCRIPT, [this.#folder, part], {
       signal: stop.signal,
@@ -184,8 +189,31 @@ class TarBatch implements FileBatch {
       stdout,
     })
     end.catch(() => undefined) // whoever waits for an entry or the end is told
-    return { pack: tar, part, end, stop }
+    return { stdin, gathered: [], bytes: 0, part, end, stop }
   }
+}
+
+/**
+ * A small file; undefined: it is large, or no plain file. Read at once: handed to other threads and back, thousands of small
+ * files wait for each other four times as long as the disk needs for them.
+ */
+function readSmall(path: string): Buffer | undefined {
+  const file = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  try {
+    const stats = fs.fstatSync(file)
+    if (!stats.isFile() || stats.size > READ_AT_ONCE_BYTES) return undefined
+    return fs.readFileSync(file)
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+async function readPacked(path: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+  const small = readSmall(path)
+  if (small !== undefined) return small
+  const found = await stat(path)
+  if (!found.isFile() || found.size > PACKED_BYTES) return undefined
+  return await readFile(path, signal === undefined ? {} : { signal })
 }
 
 async function collectVerified(

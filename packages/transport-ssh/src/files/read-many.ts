@@ -1,13 +1,11 @@
 /** Many small files in one exchange: a tar of those that are there. */
 
-import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
-import { extract } from 'tar-stream'
 import { fileError, systemErrorCode } from '@orbweaver/core'
 import { notPlain, type RemoteContent } from './content.js'
 import { endError, errorCodeOf } from './remote-errors.js'
 import type { RemoteShell } from './remote-shell.js'
 import { NO_PROGRAM, TAR_MANY_SCRIPT } from './scripts.js'
+import { readTar } from './tar.js'
 
 export interface ReadManyOptions {
   readonly maxBytes: number
@@ -29,16 +27,12 @@ export async function readManyByTar(
   if (result.exitCode === undefined || result.exitCode > 2)
     throw fileError(endError(result), 'read', '/', signal)
   const found = new Map<string, string>()
-  const archive = extract()
-  archive.on('error', () => undefined) // the iteration below tells
-  Readable.from([result.stdout], { objectMode: false }).pipe(archive)
-  for await (const entry of archive) {
-    const { name, type, size = 0 } = entry.header
+  for (const { name, type, data } of readTar(result.stdout)) {
     const path = paths.length === 1 ? (paths[0] ?? name) : name
-    if (type === 'directory') throw fileError(asFolder(), 'read', path, signal)
+    if (type === 'folder') throw fileError(asFolder(), 'read', path, signal)
     if (type !== 'file') throw notPlain(path)
-    if (size > maxBytes) throw tooLong(path, maxBytes)
-    found.set(path, (await buffer(entry)).toString('utf8'))
+    if (data.length > maxBytes) throw tooLong(path, maxBytes)
+    found.set(path, data.toString('utf8'))
   }
   return found
 }

@@ -41,13 +41,28 @@ export class RemoteShell {
     this.#killGraceMs = killGraceMs
   }
 
-  /** A script with its arguments. Any exit code is a result. */
-  async run(script: string, words: readonly string[], options: ScriptOptions = {}): Promise<ScriptResult> {
-    return await this.program(['/bin/sh', '-c', script, 'sh', ...words], options)
+  /**
+   * A script with its arguments. Any exit code is a result.
+   *
+   * @param words - a function makes them anew for each try: what one that was cut off leaves or still does must not be in the
+   * way of the next
+   */
+  async run(
+    script: string,
+    words: readonly string[] | (() => readonly string[]),
+    options: ScriptOptions = {},
+  ): Promise<ScriptResult> {
+    const all = (): readonly string[] => (typeof words === 'function' ? words() : words)
+    return await this.#repeated(() => ['/bin/sh', '-c', script, 'sh', ...all()], options)
   }
 
   async program(argv: readonly string[], options: ScriptOptions = {}): Promise<ScriptResult> {
+    return await this.#repeated(() => argv, options)
+  }
+
+  async #repeated(argvOf: () => readonly string[], options: ScriptOptions): Promise<ScriptResult> {
     for (let tries = 1; ; tries += 1) {
+      const argv = argvOf()
       const stdout = new Collector(options.maxOutputBytes ?? MAX_OUTPUT_BYTES, argv[0] ?? '')
       try {
         const end = await this.#start(argv, options, stdout, options.timeoutMs ?? TIMEOUT_MS)

@@ -3,11 +3,11 @@
 import type { SFTPWrapper, Stats } from 'ssh2'
 import { TransportUnavailableError } from '@orbweaver/core'
 import type { SshConnection } from '../connection/connection.js'
+import { BufferPool, CHUNK_BYTES, type Chunks } from './chunks.js'
 import { RemoteSystemError } from './remote-errors.js'
 
-/** OpenSSH takes messages of up to 256 KiB; smaller ones suit other servers. */
-const CHUNK_BYTES = 32 * 1024 * 4
-const IN_FLIGHT = 24
+/** Requests on their way at once: together they are as large as the window of a channel, 2 MiB. */
+const IN_FLIGHT = (2 * 1024 ** 2) / CHUNK_BYTES
 /** Connections that may break during one transfer without any progress between. */
 const TRIES = 5
 
@@ -23,24 +23,24 @@ interface Pending {
 }
 
 /**
- * Write a new file.
+ * Write a new file, or go on with one.
  *
- * @param content - pieces; each is kept until the server has confirmed it, so that they can be sent again
+ * @param content - each piece is kept until the server has confirmed it, so that it can be sent again
+ * @param from - the file goes on from there; 0: what is there is of no use; undefined: it is not there
  * @throws SftpFailure the server could not, and does not say why
  */
 export async function writeBySftp(
   connection: SshConnection,
   path: string,
-  content: AsyncIterable<Buffer>,
+  content: Chunks,
+  from: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const writer = new PartWriter(connection, path, signal)
-  await writer.start()
+  const pool = new BufferPool()
+  const writer = new PartWriter(connection, path, pool, signal)
+  await writer.start(from)
   try {
-    for await (const piece of content) {
-      for (let at = 0; at < piece.length; at += CHUNK_BYTES)
-        await writer.push(piece.subarray(at, at + CHUNK_BYTES))
-    }
+    for await (const piece of content(pool)) await writer.push(piece)
     await writer.flush()
   } finally {
     writer.close()
@@ -50,6 +50,7 @@ export async function writeBySftp(
 class PartWriter {
   readonly #connection: SshConnection
   readonly #path: string
+  readonly #pool: BufferPool
   readonly #signal: AbortSignal | undefined
   readonly #pending = new Map<number, Pending>()
   #sftp: SFTPWrapper | undefined
@@ -59,22 +60,39 @@ class PartWriter {
   #failure: unknown
   #wake: () => void = () => undefined
 
-  constructor(connection: SshConnection, path: string, signal: AbortSignal | undefined) {
+  constructor(connection: SshConnection, path: string, pool: BufferPool, signal: AbortSignal | undefined) {
     this.#connection = connection
     this.#path = path
+    this.#pool = pool
     this.#signal = signal
   }
 
-  async start(): Promise<void> {
-    await this.#open('wx')
+  async start(from: number | undefined): Promise<void> {
+    this.#position = from ?? 0
+    try {
+      await this.#open(from === undefined ? 'wx' : from === 0 ? 'w' : 'r+')
+    } catch (error) {
+      if (!isLost(error)) throw error
+      // It may have been made, and nobody else knows its name.
+      await this.#resume(error)
+    }
   }
 
   async push(data: Buffer): Promise<void> {
-    while (this.#pending.size >= IN_FLIGHT || this.#failure !== undefined) await this.#progress()
+    while (this.#isFull || this.#failure !== undefined) await this.#progress()
     const pending = { position: this.#position, data }
     this.#position += data.length
     this.#pending.set(pending.position, pending)
     this.#send(pending)
+  }
+
+  /** Not only many: none is far ahead of the first that is not confirmed, so that no gap is far from the end. */
+  get #isFull(): boolean {
+    const [first] = this.#pending.keys()
+    return (
+      first !== undefined &&
+      (this.#pending.size >= IN_FLIGHT || this.#position - first >= IN_FLIGHT * CHUNK_BYTES)
+    )
   }
 
   async flush(): Promise<void> {
@@ -113,7 +131,9 @@ class PartWriter {
         await this.#open(this.#confirmed === 0 && this.#position === 0 ? 'w' : 'r+')
         break
       } catch (error) {
-        if (tries >= TRIES || !isLost(error)) throw isLost(error) ? this.#connection.lost(failure) : error
+        this.#signal?.throwIfAborted()
+        if (!isLost(error)) throw error
+        if (tries >= TRIES) throw this.#connection.lost(failure)
       }
     }
     for (const pending of this.#pending.values()) this.#send(pending)
@@ -138,6 +158,7 @@ class PartWriter {
       if (error !== undefined && error !== null) this.#failure ??= error
       else {
         this.#pending.delete(position)
+        this.#pool.give(data)
         this.#confirmed += data.length
       }
       this.#wake()
@@ -175,14 +196,19 @@ interface Asked {
  * The content of a file, in order. Reading goes on over a new connection where the old one broke.
  *
  * @param bytes - its size as far as known: no more is asked for at once than that needs. It is read to its end all the same
+ * @param pool - for buffers that whoever takes the pieces gives back; undefined: each has a buffer of its own
  */
 export async function* readBySftp(
   connection: SshConnection,
   path: string,
-  bytes: number,
+  {
+    bytes,
+    from,
+    pool,
+  }: { readonly bytes: number; readonly from: number; readonly pool: BufferPool | undefined },
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
-  let position = 0
+  let position = from
   let losses = 0
   for (;;) {
     let open: { sftp: SFTPWrapper; handle: Buffer } | undefined
@@ -195,7 +221,7 @@ export async function* readBySftp(
         signal?.throwIfAborted()
         // One more than the size needs: it sees the end.
         while (asked.length < IN_FLIGHT && (next <= bytes || asked.length === 0)) {
-          asked.push(ask(sftp, handle, next, CHUNK_BYTES))
+          asked.push(ask(sftp, handle, next, CHUNK_BYTES, pool))
           next += CHUNK_BYTES
         }
         const first = asked.shift()
@@ -206,7 +232,7 @@ export async function* readBySftp(
         losses = 0
         // Less than asked for: the rest comes before what follows.
         if (data.length < first.bytes)
-          asked.unshift(ask(sftp, handle, first.position + data.length, first.bytes - data.length))
+          asked.unshift(ask(sftp, handle, first.position + data.length, first.bytes - data.length, pool))
         yield data
       }
     } catch (error) {
@@ -234,9 +260,16 @@ async function openForReading(
   return { sftp: session, handle }
 }
 
-function ask(sftp: SFTPWrapper, handle: Buffer, position: number, bytes: number): Asked {
+function ask(
+  sftp: SFTPWrapper,
+  handle: Buffer,
+  position: number,
+  bytes: number,
+  pool: BufferPool | undefined,
+): Asked {
   const data = new Promise<Buffer>((resolve, reject) => {
-    sftp.read(handle, Buffer.allocUnsafe(bytes), 0, bytes, position, (error, _read, part) => {
+    const buffer = pool?.take() ?? Buffer.allocUnsafe(bytes)
+    sftp.read(handle, buffer, 0, bytes, position, (error, _read, part) => {
       if (error === undefined || error === null) resolve(part)
       else if (codeOf(error) === STATUS.eof) resolve(Buffer.alloc(0))
       else reject(error)

@@ -2,14 +2,19 @@
 
 import { AccessDeniedError, printable } from '@orbweaver/core'
 import { textOf, type ResolvedHost } from '../config/resolve.js'
+import { readCertificate, type HostCertificate } from './host-certificate.js'
 import {
+  certificateMatters,
   fingerprint,
+  judgeCertificate,
   judgeHostKey,
+  keyTypeOf,
   knownName,
   parseKnownHosts,
   preferredAlgorithms,
   shortType,
   typeOfKey,
+  type CertificateVerdict,
   type HostKeyAlgorithm,
   type HostKeyVerdict,
   type HostNames,
@@ -23,6 +28,8 @@ export class HostKeys {
   readonly #known: readonly KnownHost[]
   readonly #names: HostNames
   #verdict: { readonly key: Buffer; readonly is: HostKeyVerdict } | undefined
+  #certificate: HostCertificate | undefined
+  #certified: CertificateVerdict | undefined
 
   constructor(host: ResolvedHost, pinned: readonly string[]) {
     this.#host = host
@@ -36,8 +43,33 @@ export class HostKeys {
     this.#names = { host: host.host, port: host.port, alias: host.hostKeyAlias }
   }
 
+  /** The kind of key that a certificate is about comes first, where there is one: that key is to be proved. */
   get algorithms(): HostKeyAlgorithm[] {
-    return preferredAlgorithms(this.#known, this.#names)
+    const preferred = preferredAlgorithms(this.#known, this.#names)
+    const certificate = this.#certificate
+    if (certificate === undefined) return preferred
+    const type = typeOfKey(certificate.key)
+    const isOfIt = (algorithm: HostKeyAlgorithm): boolean => keyTypeOf(algorithm) === type
+    return [...preferred.filter(isOfIt), ...preferred.filter((algorithm) => !isOfIt(algorithm))]
+  }
+
+  /** The server's certificate could matter: it is worth asking for. */
+  get wantsCertificate(): boolean {
+    return certificateMatters(this.#known, this.#names)
+  }
+
+  /** What the server has shown beside the connection. Nothing in it is trusted before its signature and its key are checked. */
+  consider(shown: Buffer): void {
+    try {
+      const certificate = readCertificate(shown)
+      const nowSeconds = Date.now() / 1000
+      this.#certified = judgeCertificate(this.#known, this.#names, certificate, nowSeconds)
+      if (this.#certified.verdict !== 'unknown') this.#certificate = certificate
+    } catch (error) {
+      // Not a certificate that anybody could read: as if none had been shown.
+      if (!(error instanceof Error)) throw error
+      this.#certificate = undefined
+    }
   }
 
   get known(): readonly KnownHost[] {
@@ -52,7 +84,12 @@ export class HostKeys {
   get seen(): { readonly fingerprint: string; readonly type: string; readonly by: string } | undefined {
     if (this.#verdict === undefined) return undefined
     const { key, is } = this.#verdict
-    const by = is.verdict === 'known' ? placeOf(is.by) : 'site file'
+    const by =
+      is.verdict === 'known'
+        ? placeOf(is.by)
+        : this.#certified?.verdict === 'certified'
+          ? `certificate ${printable(this.#certificate?.id ?? '')} of the authority in ${placeOf(this.#certified.by)}`
+          : 'site file'
     return { fingerprint: fingerprint(key), type: shortType(typeOfKey(key)), by }
   }
 
@@ -60,9 +97,21 @@ export class HostKeys {
   check(key: Buffer): AccessDeniedError | undefined {
     const is = judgeHostKey(this.#known, this.#names, key)
     this.#verdict = { key, is }
+    // The connection proves that the server has this key; the certificate must be about the very same.
+    const certified = this.#certificate?.key.equals(key) === true ? this.#certified : undefined
+    if (is.verdict !== 'revoked' && certified?.verdict === 'revoked')
+      return this.#refusal({ verdict: 'revoked', by: certified.by }, key)
     if (is.verdict === 'known') return undefined
+    if (is.verdict !== 'revoked' && certified?.verdict === 'certified') return undefined
     if (is.verdict !== 'revoked' && this.#pinned.has(fingerprint(key))) return undefined
     return this.#refusal(is, key)
+  }
+
+  get #certificateProblem(): string {
+    const verdict = this.#certified
+    return verdict?.verdict === 'invalid'
+      ? `the certificate that the host shows does not count: ${verdict.reason}`
+      : 'the host shows no certificate signed by it'
   }
 
   #refusal(is: Exclude<HostKeyVerdict, { verdict: 'known' }>, key: Buffer): AccessDeniedError {
@@ -94,7 +143,7 @@ export class HostKeys {
       is.others.length > 0
         ? `, only its ${others.join(' and ')} key (${placeOf(is.others[0] as KnownHost)})`
         : is.authorities.length > 0
-          ? `; its certificate authority is (${placeOf(is.authorities[0] as KnownHost)}), but the host shows no certificate signed by it`
+          ? `; its certificate authority is (${placeOf(is.authorities[0] as KnownHost)}), but ${this.#certificateProblem}`
           : ''
     return new AccessDeniedError(`The ${type} host key of ${shown}, ${print}, is not known${known}.`, {
       details: { ...details, files: knownHostsFiles },

@@ -2,6 +2,7 @@
 
 import { createHash, createHmac } from 'node:crypto'
 import { matchesPatterns } from '../config/ssh-config.js'
+import { certificateProblem, type HostCertificate } from './host-certificate.js'
 
 export interface KnownHost {
   readonly file: string
@@ -84,6 +85,46 @@ export function judgeHostKey(known: readonly KnownHost[], names: HostNames, key:
   return verdict
 }
 
+export type CertificateVerdict =
+  | { readonly verdict: 'certified'; readonly by: KnownHost }
+  | { readonly verdict: 'revoked'; readonly by: KnownHost }
+  /** Its authority is trusted for the host, and it says nothing for it. */
+  | { readonly verdict: 'invalid'; readonly by: KnownHost; readonly reason: string }
+  /** Nobody knows its authority. */
+  | { readonly verdict: 'unknown' }
+
+/** @param nowSeconds - since the epoch */
+export function judgeCertificate(
+  known: readonly KnownHost[],
+  names: HostNames,
+  certificate: HostCertificate,
+  nowSeconds: number,
+): CertificateVerdict {
+  const principal = (names.alias ?? names.host).toLowerCase()
+  const judge = (name: string): CertificateVerdict => {
+    const lines = linesOf(known, name)
+    const { key, authority } = certificate
+    const revoked = lines.find(
+      (line) => line.marker === 'revoked' && (line.key.equals(authority) || line.key.equals(key)),
+    )
+    if (revoked !== undefined) return { verdict: 'revoked', by: revoked }
+    const by = lines.find((line) => line.marker === 'cert-authority' && line.key.equals(authority))
+    if (by === undefined) return { verdict: 'unknown' }
+    const reason = certificateProblem(certificate, principal, nowSeconds)
+    return reason === undefined ? { verdict: 'certified', by } : { verdict: 'invalid', by, reason }
+  }
+  const verdict = judge(names.alias?.toLowerCase() ?? knownName(names.host, names.port))
+  if (verdict.verdict !== 'unknown' || names.alias !== undefined || names.port === 22) return verdict
+  return judge(knownName(names.host, 22))
+}
+
+/** A certificate could change what is decided about the host: an authority is named for it, or something is revoked. */
+export function certificateMatters(known: readonly KnownHost[], names: HostNames): boolean {
+  const own = names.alias?.toLowerCase() ?? knownName(names.host, names.port)
+  const under = names.alias === undefined && names.port !== 22 ? [own, knownName(names.host, 22)] : [own]
+  return under.some((name) => linesOf(known, name).some(({ marker }) => marker !== 'none'))
+}
+
 function judgeUnder(known: readonly KnownHost[], name: string, key: Buffer): HostKeyVerdict {
   const lines = linesOf(known, name)
   const revoked = lines.find((line) => line.marker === 'revoked' && line.key.equals(key))
@@ -114,7 +155,7 @@ const ALGORITHMS = [
 
 export type HostKeyAlgorithm = (typeof ALGORITHMS)[number]
 
-function keyTypeOf(algorithm: HostKeyAlgorithm): string {
+export function keyTypeOf(algorithm: HostKeyAlgorithm): string {
   return algorithm.startsWith('rsa-sha2-') ? 'ssh-rsa' : algorithm
 }
 

@@ -38,6 +38,12 @@ export interface TestServer {
   cut(): void
   /** Cut all connections when so many bytes more have come from clients. */
   cutAfterBytes(bytes: number): void
+  /**
+   * Cut the connection at the message with this number from now on, in one direction, before it arrives.
+   *
+   * @returns whether it has come to that
+   */
+  cutAtMessage(direction: 'to' | 'from', number: number): () => boolean
   /** Refuse new connections, or take them again. */
   refuse(refusing: boolean): void
   close(): Promise<void>
@@ -56,6 +62,7 @@ export async function startServer(keys: ServerKeys, initial: Oddities = {}): Pro
   let channels = 0
   let refusing = false
   let bytesLeft = Infinity
+  let messagesLeft = { to: Infinity, from: Infinity }
   const sockets = new Set<Socket>()
   const children = new Set<ChildProcess>()
   const hostKeys = keys.hostKeys ?? [goodPair().private]
@@ -105,8 +112,10 @@ export async function startServer(keys: ServerKeys, initial: Oddities = {}): Pro
       const child = spawn('/bin/sh', ['-c', command], { detached: !noGroups, stdio: 'pipe', cwd: '/' })
       children.add(child)
       const held: Buffer[] = []
+      let given = false
+      channel.once('end', () => (given = true))
       child.stdout.on('data', (chunk: Buffer) => {
-        if (exitFirst) held.push(chunk)
+        if (exitFirst && given) held.push(chunk)
         else if (!channel.write(chunk)) {
           child.stdout.pause()
           channel.once('drain', () => child.stdout.resume())
@@ -146,6 +155,16 @@ export async function startServer(keys: ServerKeys, initial: Oddities = {}): Pro
     socket.setNoDelay(true)
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
+    const counted = (direction: 'to' | 'from'): boolean => {
+      messagesLeft[direction] -= 1
+      if (messagesLeft[direction] > 0) return false
+      messagesLeft = { to: Infinity, from: Infinity }
+      cut()
+      return true
+    }
+    const send = socket.write.bind(socket) as (...words: unknown[]) => boolean
+    socket.write = (...words: unknown[]) => counted('to') || send(...words)
+    socket.prependListener('data', () => void counted('from'))
     socket.on('data', (chunk: Buffer) => {
       bytesLeft -= chunk.length
       if (bytesLeft > 0) return
@@ -172,6 +191,11 @@ export async function startServer(keys: ServerKeys, initial: Oddities = {}): Pro
     become: (oddities) => (odd = oddities),
     cut,
     cutAfterBytes: (bytes) => (bytesLeft = bytes),
+    cutAtMessage: (direction, number) => {
+      messagesLeft = { to: Infinity, from: Infinity, [direction]: number }
+      const own = messagesLeft
+      return () => own !== messagesLeft
+    },
     refuse: (value) => (refusing = value),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))

@@ -7,6 +7,7 @@ const { STATUS_CODE, flagsToString } = ssh2.utils.sftp
 
 export function fileSystemOver(sftp: SFTPWrapper): void {
   const open = new Map<number, number | { readonly path: string; done: boolean }>()
+  const writes = new Map<number, Promise<void>>()
   let last = 0
   const handleOf = (value: number | { readonly path: string; done: boolean }): Buffer => {
     last += 1
@@ -44,13 +45,30 @@ export function fileSystemOver(sftp: SFTPWrapper): void {
   sftp.on('WRITE', (id, handle, offset, data) => {
     const file = of(handle)
     if (typeof file !== 'number') sftp.status(id, STATUS_CODE.FAILURE)
-    else fs.write(file, data, 0, data.length, offset, (error) => settle(id)(error))
+    else {
+      // One after another, as OpenSSH's server does: what is closed has been written.
+      const written = Buffer.from(data)
+      const last = writes.get(file) ?? Promise.resolve()
+      const done = last.then(
+        () =>
+          new Promise<void>((resolve) => {
+            fs.write(file, written, 0, written.length, offset, (error) => {
+              settle(id)(error)
+              resolve()
+            })
+          }),
+      )
+      writes.set(file, done)
+    }
   })
   sftp.on('CLOSE', (id, handle) => {
     const file = of(handle)
     open.delete(handle.readUInt32BE())
-    if (typeof file === 'number') fs.close(file, settle(id))
-    else sftp.status(id, STATUS_CODE.OK)
+    if (typeof file === 'number') {
+      const last = writes.get(file) ?? Promise.resolve()
+      writes.delete(file)
+      void last.then(() => fs.close(file, settle(id)))
+    } else sftp.status(id, STATUS_CODE.OK)
   })
   const stat = (id: number, path: string): void => {
     fs.stat(path, (error, stats) => {
@@ -81,7 +99,11 @@ export function fileSystemOver(sftp: SFTPWrapper): void {
     else sftp.name(id, names)
   })
   sftp.on('close', () => {
-    for (const file of open.values()) if (typeof file === 'number') fs.close(file, () => undefined)
+    for (const file of open.values()) {
+      if (typeof file !== 'number') continue
+      const last = writes.get(file) ?? Promise.resolve()
+      void last.then(() => fs.close(file, () => undefined))
+    }
   })
 }
 
