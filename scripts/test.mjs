@@ -28,6 +28,23 @@ const LINGER_MS = 10_000
 const DRAIN_MS = 1_000
 /** System tests wait for other programs most of the time. */
 const AT_ONCE = 3 * os.availableParallelism()
+/** Suites that take minutes, the longest first. */
+const LONG = [
+  'slurm/crash',
+  'general/kill',
+  'xnat/faults',
+  'slurm/conformance',
+  'xnat/kills',
+  'pbs/crash',
+  'pbs/demo',
+  'ssh/conformance-slurm',
+  'ssh/slurm',
+  'general/bad-input',
+  'slurm/no-accounting',
+  'slurm/outages',
+  'pbs/jobs',
+  'xnat/clients',
+]
 
 const { values: options } = parseArgs({
   options: {
@@ -56,7 +73,7 @@ async function runAll() {
   }
   const atOnce = options.system ? AT_ONCE : os.availableParallelism()
   if (atOnce > 1 && !options['in-process'] && suites.length > 1) {
-    const waiting = [...suites]
+    const waiting = [...suites].sort((one, other) => rank(one) - rank(other))
     const work = async () => {
       for (let suite = waiting.shift(); suite !== undefined; suite = waiting.shift())
         add(suite, await runAside(suite))
@@ -83,6 +100,12 @@ async function runAll() {
   if (options['in-process']) setTimeout(() => process.exit(), LINGER_MS).unref()
 }
 
+/** Suites that take long are begun first, so that none is left alone at the end. */
+function rank({ name }) {
+  const at = LONG.indexOf(name.replace('system/', ''))
+  return at === -1 ? LONG.length : at
+}
+
 /** All suites: what to run is read from the sources, so that compiled leftovers of removed tests stay silent. */
 function allSuites() {
   const packages = fs
@@ -98,7 +121,7 @@ function allSuites() {
       .relative(system, file)
       .replace(/\.test\.js$/, '')
       .split(path.sep)
-    return place.length === 1 ? 'general' : place.join('/')
+    return place.length === 1 ? `general/${place[0]}` : place.join('/')
   }
   const groups = groupBy(own.filter(isSystem), groupOf)
   return [
