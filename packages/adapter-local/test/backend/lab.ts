@@ -51,14 +51,18 @@ export class Lab {
   /** Ends every process that carries the mark of a job of this lab, by number. */
   async dispose(): Promise<void> {
     for (const backend of this.#backends) await backend.close()
-    for (const pid of this.processes()) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch (error) {
-        if (systemErrorCode(error) !== 'ESRCH') throw error
+    // Again and again: one that was being started is not in the first list.
+    await until('its processes are gone', () => {
+      const left = this.processes()
+      for (const pid of left) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch (error) {
+          if (systemErrorCode(error) !== 'ESRCH') throw error
+        }
       }
-    }
-    await until('its processes are gone', () => this.processes().length === 0)
+      return left.length === 0
+    })
     for (const id of this.#ids())
       await until(
         'its cgroup is gone',
